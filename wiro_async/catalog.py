@@ -1,0 +1,215 @@
+"""What can I run, with what? The models that are known, and the check of a request against them.
+
+A request is checked before it is sent, because a refusal that costs a round trip, or worse a
+picture paid for with a mistyped parameter, helps nobody. The rules:
+
+1. A slug is ``owner/model``. It becomes part of a path, so only letters, digits, ``.``, ``_``
+   and ``-`` are let through, and neither part is ``.`` or ``..``.
+2. A model that is not known here takes any parameter: the service knows better.
+3. A known model takes its own parameters and the two that any Run takes (`RUN_PARAMETERS`);
+   where it lists values, one of these. The lists come from the model's page.
+4. A prompt that is given is not blank, whatever the model.
+5. A value of None means "left out". Files do not travel in a request: a url does.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from types import MappingProxyType
+
+from attrs import frozen
+
+from wiro_async.errors import InvalidRequest
+from wiro_async.task import JsonObject
+
+_SLUG_PART = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._-]+")
+_MODEL_URL = re.compile(r"https?://[^/]+/(?:models/|v1/Run/)?([^/?#]+/[^/?#]+)")
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+
+# Parameters of any Run (wiro-api facts, "Endpoints").
+RUN_PARAMETERS = ("callbackUrl", "projectid")
+
+
+@frozen(kw_only=True)
+class Parameter:
+    """One input of a model, as its page describes it."""
+
+    id: str
+    type: str
+    label: str = ""
+    help: str = ""
+    required: bool = False
+    default: str | None = None
+    options: tuple[str, ...] = ()
+    is_integer: bool = False
+
+
+@frozen(kw_only=True)
+class ModelSchema:
+    """A model of the service and what it can be run with."""
+
+    slug: str
+    description: str = ""
+    parameters: tuple[Parameter, ...] = ()
+    categories: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+
+    @property
+    def parameter_ids(self) -> tuple[str, ...]:
+        """The names of the parameters, in the page's order."""
+        return tuple(parameter.id for parameter in self.parameters)
+
+
+FLUX_PRO_1_1_ULTRA = ModelSchema(
+    slug="black-forest-labs/flux-pro-1-1-ultra",
+    description="Text to image, with high detail and close prompt following.",
+    categories=("tool", "bfl", "flux-pro", "text-to-image", "image-to-image", "partner"),
+    tags=("image generation", "flux-pro"),
+    parameters=(
+        Parameter(id="prompt", type="textarea", label="prompt", required=True),
+        Parameter(
+            id="promptUpsampling",
+            type="select",
+            label="Prompt Upsampling",
+            help="Whether the service may rewrite the prompt for more creative results.",
+            default="false",
+            options=("false", "true"),
+        ),
+        Parameter(
+            id="safetyTolerance",
+            type="select",
+            label="Safety Tolerance",
+            # The page's help speaks of 0 to 6, its list has this one value: the list holds.
+            help="Moderation of input and output; the service lists only 2.",
+            default="2",
+            options=("2",),
+        ),
+        Parameter(
+            id="aspectRatio",
+            type="select",
+            label="Aspect Ratio",
+            default="16:9",
+            options=(
+                *("1:1", "16:9", "9:16", "4:3", "3:4", "3:2", "2:3"),
+                *("4:5", "5:4", "21:9", "9:21", "2:1", "1:2"),
+            ),
+        ),
+        Parameter(id="seed", type="text", label="seed", default="42", is_integer=True),
+        Parameter(
+            id="outputFormat",
+            type="select",
+            label="Output Format",
+            default="png",
+            options=("jpeg", "png"),
+        ),
+    ),
+)
+
+KNOWN_MODELS: Mapping[str, ModelSchema] = MappingProxyType(
+    {FLUX_PRO_1_1_ULTRA.slug: FLUX_PRO_1_1_ULTRA}
+)
+
+
+def check_request(model: str, params: JsonObject) -> None:
+    """Check a slug and its parameters by the rules of this module.
+
+    Raises:
+        InvalidRequest: with the first thing that is wrong, what is allowed, and its `field`.
+    """
+    check_slug(model)
+    given = {name: value for name, value in params.items() if value is not None}
+    for name, value in given.items():
+        _check_value_kind(name, value)
+    if "prompt" in given and not scalar_text(given["prompt"]).strip():
+        raise InvalidRequest("the prompt is empty; write what is to be generated", field="prompt")
+    schema = KNOWN_MODELS.get(model)
+    if schema is not None:
+        _check_against(schema, given)
+
+
+def check_slug(model: str) -> None:
+    """Check that a model's name is ``owner/model``.
+
+    Raises:
+        InvalidRequest: naming the form that is meant, and the slug inside a pasted url.
+    """
+    parts = model.split("/") if isinstance(model, str) else []
+    if len(parts) == 2 and all(_SLUG_PART.fullmatch(part) for part in parts):  # noqa: PLR2004
+        return
+    pasted = _MODEL_URL.match(model) if isinstance(model, str) else None
+    hint = f"; did you mean {pasted.group(1)}?" if pasted else ""
+    raise InvalidRequest(
+        f"{model!r} is not a model: a model is named owner/model, such as "
+        f"{FLUX_PRO_1_1_ULTRA.slug}{hint}",
+        field="model",
+    )
+
+
+def scalar_text(value: object) -> str:
+    """A scalar as the service takes it in a form: ``true``, ``42``, ``0.5``, the text itself."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def _check_value_kind(name: str, value: object) -> None:
+    if not isinstance(name, str) or not name:
+        raise InvalidRequest(f"a parameter's name is a text, not {name!r}", field=str(name))
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):  # noqa: PLR0124
+        raise InvalidRequest(f"{name} is {value}: a number has to be finite", field=name)
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            _check_value_kind(key, inner)
+    elif isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray):
+        for inner in value:
+            _check_value_kind(name, inner)
+    elif not isinstance(value, str | int | float | Decimal | None):
+        raise InvalidRequest(
+            f"{name} is a {type(value).__name__}, which cannot be sent: give a text, a number, "
+            "true or false, a list or an object; a file goes by its url",
+            field=name,
+        )
+
+
+def _check_against(schema: ModelSchema, given: JsonObject) -> None:
+    parameters = {parameter.id: parameter for parameter in schema.parameters}
+    for name, value in given.items():
+        if name in RUN_PARAMETERS:
+            continue
+        if name not in parameters:
+            allowed = (*schema.parameter_ids, *RUN_PARAMETERS)
+            raise InvalidRequest(
+                f"{schema.slug} has no parameter {name!r}{_nearest(name, allowed)}; "
+                f"it takes {', '.join(allowed)}",
+                field=name,
+            )
+        _check_value(parameters[name], value)
+    for parameter in schema.parameters:
+        if parameter.required and parameter.id not in given:
+            raise InvalidRequest(
+                f"{schema.slug} needs the parameter {parameter.id!r}", field=parameter.id
+            )
+
+
+def _check_value(parameter: Parameter, value: object) -> None:
+    text = scalar_text(value)
+    if parameter.options and text not in parameter.options:
+        raise InvalidRequest(
+            f"{parameter.id} cannot be {text!r}{_nearest(text, parameter.options)}; "
+            f"allowed: {', '.join(parameter.options)}",
+            field=parameter.id,
+        )
+    if parameter.is_integer and not _INTEGER.fullmatch(text):
+        raise InvalidRequest(
+            f"{parameter.id} cannot be {text!r}: it is a whole number, such as {parameter.default}",
+            field=parameter.id,
+        )
+
+
+def _nearest(word: str, allowed: Iterable[str]) -> str:
+    by_folded = {candidate.casefold(): candidate for candidate in allowed}
+    close = difflib.get_close_matches(word.casefold(), by_folded, n=1)
+    return f" (did you mean {by_folded[close[0]]!r}?)" if close else ""
