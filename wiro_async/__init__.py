@@ -1,0 +1,92 @@
+"""What may I use?
+
+The asyncio-native client of the Wiro AI generation API. See the README for a tour, and
+`WiroSession` for everything else. The emulator of the service is `wiro_async.emulator`.
+"""
+
+from wiro_async.api import Statistics
+from wiro_async.batch.engine import Batch
+from wiro_async.batch.requests import BatchRequest, SourceOptions
+from wiro_async.batch.results import BatchItem, BatchSummary, ItemStatus
+from wiro_async.batch.sources import check_source, read_requests
+from wiro_async.downloads import SavedFile
+from wiro_async.errors import (
+    ApiError,
+    AuthenticationFailed,
+    ConcurrencyLimitReached,
+    ConfigurationError,
+    CredentialsError,
+    DownloadError,
+    InsufficientBalance,
+    InvalidRequest,
+    NotFound,
+    OutcomeUnknown,
+    OutputDirectoryError,
+    RateLimited,
+    RequestNotSent,
+    RequestRefused,
+    RunOutcomeUnknown,
+    ServerError,
+    SessionStateError,
+    SourceError,
+    TaskCancelled,
+    TaskError,
+    TaskFailed,
+    TaskTimeout,
+    TaskUnreachable,
+    TransportError,
+    WiroError,
+)
+from wiro_async.handle import TaskHandle, as_completed
+from wiro_async.protocol.polling import PollSchedule
+from wiro_async.protocol.retry import RetryPolicy
+from wiro_async.session import WiroSession
+from wiro_async.task import Outcome, Output, Task, TaskEvent, TaskStatus
+
+__all__ = [
+    "ApiError",
+    "AuthenticationFailed",
+    "Batch",
+    "BatchItem",
+    "BatchRequest",
+    "BatchSummary",
+    "ConcurrencyLimitReached",
+    "ConfigurationError",
+    "CredentialsError",
+    "DownloadError",
+    "InsufficientBalance",
+    "InvalidRequest",
+    "ItemStatus",
+    "NotFound",
+    "Outcome",
+    "OutcomeUnknown",
+    "Output",
+    "OutputDirectoryError",
+    "PollSchedule",
+    "RateLimited",
+    "RequestNotSent",
+    "RequestRefused",
+    "RetryPolicy",
+    "RunOutcomeUnknown",
+    "SavedFile",
+    "ServerError",
+    "SessionStateError",
+    "SourceError",
+    "SourceOptions",
+    "Statistics",
+    "Task",
+    "TaskCancelled",
+    "TaskError",
+    "TaskEvent",
+    "TaskFailed",
+    "TaskHandle",
+    "TaskStatus",
+    "TaskTimeout",
+    "TaskUnreachable",
+    "TransportError",
+    "WiroError",
+    "WiroSession",
+    "as_completed",
+    "check_source",
+    "read_requests",
+]

@@ -24,7 +24,8 @@
     ├── TaskError                 the task was made, and did not give its result
     │   ├── TaskFailed            it ended with an error; not billed
     │   ├── TaskCancelled         it was cancelled or killed; not billed
-    │   └── TaskTimeout           it is not terminal yet, and the caller's patience is over
+    │   ├── TaskTimeout           it is not terminal yet, and the caller's patience is over
+    │   └── TaskUnreachable       its state could not be read, look after look
     └── DownloadError             paid, but an output is not on disk
 
 Every error's text says what happened and what to do next. None carries the key, the secret
@@ -270,6 +271,10 @@ class TaskCancelled(TaskError):
 
 class TaskTimeout(TaskError):
     """Raised when a task is not terminal within the time given; it goes on at the service."""
+
+
+class TaskUnreachable(TaskError):
+    """Raised when a task's state could not be read, look after look; it may go on unseen."""
 
 
 class DownloadError(WiroError):

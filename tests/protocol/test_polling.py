@@ -1,0 +1,116 @@
+"""The poll schedule: bounds for any arguments, growth, and how few looks a long task needs."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wiro_async.errors import ConfigurationError
+from wiro_async.protocol.polling import PollSchedule
+
+POSITIVE = st.floats(min_value=1e-6, max_value=1e6)
+DICE = st.floats(min_value=0, max_value=1)
+
+
+@st.composite
+def schedules(draw: st.DrawFn) -> PollSchedule:
+    first = draw(POSITIVE)
+    return PollSchedule(
+        first_seconds=first,
+        growth=draw(st.floats(min_value=1, max_value=1e6)),
+        max_seconds=first * draw(st.floats(min_value=1, max_value=1e6)),
+        jitter=draw(st.floats(min_value=0, max_value=1, exclude_max=True)),
+    )
+
+
+@given(schedules(), st.floats(), DICE)
+def test_every_wait_is_within_its_bounds(
+    schedule: PollSchedule, elapsed: float, dice: float
+) -> None:
+    wait = schedule.wait_seconds(elapsed, dice)
+    assert wait >= schedule.first_seconds * (1 - schedule.jitter) * (1 - 1e-9)
+    assert wait <= schedule.max_seconds * (1 + schedule.jitter) * (1 + 1e-9)
+    assert wait > 0
+
+
+@given(schedules(), POSITIVE, POSITIVE, DICE)
+def test_a_wait_never_shrinks_with_time(
+    schedule: PollSchedule, elapsed: float, more: float, dice: float
+) -> None:
+    assert schedule.wait_seconds(elapsed, dice) <= schedule.wait_seconds(elapsed + more, dice)
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "wait"),
+    [(-5, 3.0), (0, 3.0), (12, 3.0), (20, 5.0), (36, 9.0), (40, 10.0), (3600, 10.0)],
+)
+def test_the_default_waits_a_quarter_of_the_time_gone(elapsed: float, wait: float) -> None:
+    assert PollSchedule().wait_seconds(elapsed, 0.5) == wait
+
+
+@pytest.mark.parametrize(("dice", "wait"), [(0.0, 2.4), (0.5, 3.0), (1.0, 3.6)])
+def test_the_default_jitter_is_a_fifth_to_both_sides(dice: float, wait: float) -> None:
+    assert PollSchedule().wait_seconds(0, dice) == pytest.approx(wait)
+
+
+def looks_of(schedule: PollSchedule, seconds: float) -> list[float]:
+    """The moments of all looks at a task that takes this long, the last at or past its end."""
+    moments = [schedule.wait_seconds(0, 0.5)]
+    while moments[-1] < seconds:
+        moments.append(moments[-1] + schedule.wait_seconds(moments[-1], 0.5))
+    return moments
+
+
+@given(st.floats(min_value=1, max_value=1e9))
+def test_looks_grow_with_the_logarithm_of_the_duration(seconds: float) -> None:
+    schedule = PollSchedule(max_seconds=1e12)
+    looks = looks_of(schedule, seconds)
+    # Constant waits up to first / (growth - 1), a factor of growth for each look from there.
+    steady = 1 / (schedule.growth - 1)
+    growing = math.log(max(1.0, seconds * (schedule.growth - 1) / 3), schedule.growth)
+    assert len(looks) <= steady + growing + 2
+    assert looks[-1] <= max(seconds * schedule.growth, seconds + 3) * (1 + 1e-9)
+
+
+def test_beyond_the_cap_looks_are_evenly_spaced() -> None:
+    looks = looks_of(PollSchedule(), 600)
+    assert {later - earlier for earlier, later in pairwise(looks) if earlier > 40} == {10.0}
+    assert len(looks) < 70
+
+
+@given(schedules(), st.floats(min_value=1e-3, max_value=1e3), POSITIVE, DICE)
+def test_faster_is_the_same_schedule_on_another_clock(
+    schedule: PollSchedule, factor: float, elapsed: float, dice: float
+) -> None:
+    wait = schedule.faster(factor).wait_seconds(elapsed / factor, dice)
+    assert wait * factor == pytest.approx(schedule.wait_seconds(elapsed, dice))
+    assert schedule.faster(factor).jitter == schedule.jitter
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "allowed"),
+    [
+        ("first_seconds", [0, -1, math.nan, math.inf], "above 0"),
+        ("growth", [0.99, 0, -2, math.nan, math.inf], "1 or more"),
+        ("max_seconds", [2.9, 0, -1, math.nan, math.inf], "first_seconds or more"),
+        ("jitter", [-0.1, 1, 2, math.nan, math.inf], "from 0 to less than 1"),
+    ],
+)
+def test_a_schedule_that_cannot_work_is_refused(
+    name: str, values: list[float], allowed: str
+) -> None:
+    for value in values:
+        with pytest.raises(ConfigurationError) as caught:
+            PollSchedule(**{name: value})
+        assert name in str(caught.value)
+        assert f"{value}: it has to be {allowed}" in str(caught.value)
+
+
+@pytest.mark.parametrize("factor", [0, -1, math.nan, math.inf])
+def test_a_factor_that_cannot_work_is_refused(factor: float) -> None:
+    with pytest.raises(ConfigurationError, match="times as fast: above 0"):
+        PollSchedule().faster(factor)

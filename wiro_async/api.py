@@ -1,0 +1,204 @@
+"""One call of the API: paced, signed, sent, decoded, and repeated where that is safe.
+
+This is the conversation that every layer above has with the service. What may be repeated,
+and when, is decided by `protocol.retry`; how fast requests may follow one another by
+`protocol.limits.RequestPace`. A Run whose outcome is not known ends here as
+`RunOutcomeUnknown`, with everything that a person needs to look for the task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import anyio
+from attrs import define, field, frozen
+
+from wiro_async.errors import (
+    OutcomeUnknown,
+    RateLimited,
+    RunOutcomeUnknown,
+    ServerError,
+    WiroError,
+)
+from wiro_async.protocol.limits import RequestPace
+from wiro_async.protocol.requests import Request, build_run, wire_params
+from wiro_async.protocol.responses import Answer, Started, decode_run, retry_after_seconds
+from wiro_async.protocol.retry import RetryBudget, RetryPolicy, may_repeat
+from wiro_async.protocol.signing import Credentials, sign_headers
+from wiro_async.task import JsonObject
+from wiro_async.transport import Transport
+
+T = TypeVar("T")
+
+_LOGGER = logging.getLogger("wiro_async")
+
+# Every attempt of every session of this process takes its own number; starting at the time in
+# microseconds keeps it apart from the numbers of earlier processes too.
+_NONCES = itertools.count(time.time_ns() // 1_000)
+
+
+@frozen(kw_only=True)
+class Statistics:
+    """What a session has done so far.
+
+    Attributes:
+        requests: attempts that were sent, by endpoint (``/Run`` for all models).
+        repeats: requests and downloads that had to be sent again.
+        rejections: Runs that had to wait because the account was full (code 96).
+        in_flight: slots that are taken now.
+        most_in_flight: the most slots that were taken at once.
+    """
+
+    requests: Mapping[str, int]
+    repeats: int
+    rejections: int
+    in_flight: int
+    most_in_flight: int
+
+
+@define
+class Api:
+    """The service, as the rest of the client sees it."""
+
+    transport: Transport
+    credentials: Credentials
+    policy: RetryPolicy
+    dice: Callable[[], float] = random.random
+    pace: RequestPace = field(factory=RequestPace)
+    requests: Counter[str] = field(factory=Counter)
+    repeats: int = 0
+    _budget: RetryBudget = field(init=False)
+    _on_wire: set[asyncio.Task[object]] = field(init=False, factory=set)
+
+    def __attrs_post_init__(self) -> None:
+        self._budget = RetryBudget(self.policy.budget)
+
+    async def attempt(self, request: Request, decode: Callable[[Answer, str], T]) -> T:
+        """Send one attempt, once the pace allows it, and decode its answer.
+
+        A Run that is on the wire when the caller is cancelled is finished and decoded before
+        the cancellation goes through: `decode` is where its outcome is recorded.
+
+        Raises:
+            WiroError: whatever the attempt ended with.
+        """
+        loop = asyncio.get_running_loop()
+        while (wait := self.pace.reserve(loop.time())) > 0:
+            await asyncio.sleep(wait)
+            if not self.pace.is_paused(loop.time()):
+                break
+        exchange = self._exchange(request, decode)
+        return await (self._finish(exchange) if request.is_billable else exchange)
+
+    async def call(self, request: Request, decode: Callable[[Answer, str], T]) -> T:
+        """Like `attempt`, repeated as long as that is safe and worth it.
+
+        Raises:
+            WiroError: whatever the last attempt ended with.
+        """
+        failures = 0
+        while True:
+            try:
+                return await self.attempt(request, decode)
+            except WiroError as error:
+                failures += 1
+                wait = self._wait_after(error, failures, is_billable=request.is_billable)
+                if wait is None:
+                    raise
+            self.repeats += 1
+            await asyncio.sleep(wait)
+
+    def pause_after(self, error: RateLimited, failures: int) -> bool:
+        """Let the whole session pause after a 429; False if more was asked than it bears."""
+        pause = self.policy.pause_seconds(error, failures, self.dice())
+        if pause is None or failures >= self.policy.max_rate_limited:
+            return False
+        self.pace.on_limited(asyncio.get_running_loop().time(), pause)
+        return True
+
+    async def run(self, model: str, params: JsonObject, *, on_started: Callable[[Started], T]) -> T:
+        """Start a task: exactly one Run that could have made one.
+
+        Args:
+            model: the slug, checked before.
+            params: the parameters, checked before.
+            on_started: takes the new task into care; called also where the caller is cancelled.
+
+        Raises:
+            RunOutcomeUnknown: if a task may have been made.
+            WiroError: if certainly none was.
+        """
+        sent_at = time.time()
+        request = build_run(model, params)
+        try:
+            return await self.call(request, lambda a, path: on_started(decode_run(a, path)))
+        except (OutcomeUnknown, ServerError) as error:
+            unknown = RunOutcomeUnknown(
+                f"{error.message}. A task may have been made, and may be billed: it was not sent "
+                f"again. Look for a task of {model} with these parameters in the dashboard",
+                endpoint=error.endpoint,
+                evidence=getattr(error, "evidence", error.message),
+                model=model,
+                params=dict(wire_params(params)),
+                sent_at=sent_at,
+            )
+        raise unknown
+
+    async def aclose(self) -> None:
+        """Wait for the Runs that are on the wire; each is bounded by the request timeout."""
+        if self._on_wire:
+            await asyncio.wait(self._on_wire)
+
+    async def _exchange(self, request: Request, decode: Callable[[Answer, str], T]) -> T:
+        self.requests[request.endpoint] += 1
+        headers = sign_headers(self.credentials, next(_NONCES))
+        answer = await self.transport.send(request, headers)
+        try:
+            value = decode(answer, request.path)
+        except RateLimited as error:
+            now = datetime.now(UTC)
+            error.retry_after_seconds = retry_after_seconds(answer.retry_after, now)
+            raise
+        self.pace.on_success()
+        self._budget.refund()
+        return value
+
+    async def _finish(self, exchange: Coroutine[object, object, T]) -> T:
+        """Run to the end whatever happens to the caller; then the caller's cancellation holds.
+
+        Two shields, since neither does alone: anyio's own keeps its cancel scopes from
+        knocking all the while, the loop keeps out asyncio's ``task.cancel()``.
+        """
+        task = asyncio.ensure_future(exchange)
+        self._on_wire.add(task)
+        task.add_done_callback(self._on_wire.discard)
+        cancelled = None
+        with anyio.CancelScope(shield=True):
+            while not task.done():
+                try:
+                    await asyncio.wait([task])
+                except asyncio.CancelledError as error:
+                    cancelled = error
+        if cancelled is None:
+            return task.result()
+        if isinstance(failure := task.exception(), WiroError):
+            _LOGGER.warning("a cancelled Run ended with %s: %s", failure.kind, failure.message)
+        raise cancelled
+
+    def _wait_after(self, error: WiroError, failures: int, *, is_billable: bool) -> float | None:
+        """How long to wait before the next attempt; None to give up."""
+        if not may_repeat(error, is_billable=is_billable):
+            return None
+        if isinstance(error, RateLimited):
+            return 0.0 if self.pause_after(error, failures) else None
+        if failures >= self.policy.max_attempts or not self._budget.take():
+            return None
+        return self.policy.backoff_seconds(failures, self.dice())

@@ -1,0 +1,296 @@
+"""The pipeline: read -> submit -> watch -> download -> record.
+
+Rules:
+
+1. The input is read when there is room for one more request, not before: at no time are more
+   than the window's requests in memory (`max_in_flight` running, and as many again as wait to
+   be downloaded, recorded or taken by the caller).
+2. One item's failure is that item's result. What would fail every item (no balance, refused
+   credentials, a service that cannot be reached, a full disk) stops the batch: nothing more is
+   submitted, what is in flight is finished and recorded.
+3. An item is recorded on disk before the caller sees it. A journal has its place here: what
+   `_carry_out` is about to do, and what it has learnt, passes through in this order.
+4. The stages of different items never wait for each other: each item has a place in flight
+   until its task is terminal, and no longer.
+5. Leaving the ``async with`` early stops the batch as in rule 2. Leaving it by an exception
+   leaves the tasks running at the service, and records each under its id as unfinished.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from contextlib import aclosing
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+import anyio
+from anyio.abc import TaskGroup
+from attrs import define, evolve
+
+from wiro_async.api import Statistics
+from wiro_async.batch.iterables import as_requests
+from wiro_async.batch.requests import BatchRequest
+from wiro_async.batch.results import BatchItem, BatchSummary, ItemStatus, ResultFiles, status_of
+from wiro_async.downloads import SavedFile
+from wiro_async.errors import (
+    AuthenticationFailed,
+    InsufficientBalance,
+    InvalidRequest,
+    OutputDirectoryError,
+    RequestNotSent,
+    SessionStateError,
+    TaskError,
+    WiroError,
+)
+from wiro_async.handle import TaskHandle
+from wiro_async.task import JsonObject
+
+# Errors that the next item would meet as well.
+_STOPPING = (AuthenticationFailed, InsufficientBalance, OutputDirectoryError, RequestNotSent)
+
+
+class Runner(Protocol):
+    """What a batch needs of a session."""
+
+    async def start(
+        self, model: str, params: JsonObject, *, on_handle: Callable[[TaskHandle], None]
+    ) -> TaskHandle:
+        """Start a task; `on_handle` gets its handle even if the caller is cancelled meanwhile."""
+        ...
+
+    @property
+    def statistics(self) -> Statistics:
+        """What the session has done so far."""
+        ...
+
+
+@define
+class _Progress:
+    """What is known of an item that is under way."""
+
+    request: BatchRequest
+    started_at: float
+    handle: TaskHandle | None = None
+    files: tuple[SavedFile, ...] = ()
+
+    def take(self, handle: TaskHandle) -> None:
+        self.handle = handle
+
+    def end(self, error: WiroError | None, now: float) -> BatchItem:
+        handle = self.handle
+        return BatchItem(
+            request=self.request,
+            status=status_of(error, is_task_made=handle is not None),
+            files=self.files,
+            task_id=None if handle is None else handle.task_id,
+            token=None if handle is None else handle.token,
+            task=None if handle is None else handle.task,
+            error=error,
+            elapsed_seconds=now - self.started_at,
+        )
+
+
+class Batch:
+    """Many requests on their way; made by `WiroSession.batch`, used in ``async with``.
+
+    Iterating gives a `BatchItem` for each request, in the order in which they end; it never
+    raises for an item. `wait` goes through all of them at once. What ended a batch early stands
+    in `summary.stopped_by`; what the input itself raised is raised after the last item.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        requests: Iterable[BatchRequest | str | JsonObject]
+        | AsyncIterable[BatchRequest | str | JsonObject],
+        *,
+        output_dir: Path,
+        model: str | None,
+        params: JsonObject,
+        max_in_flight: int,
+    ) -> None:
+        self.output_dir = output_dir
+        self._runner = runner
+        self._requests = as_requests(requests, model=model, params=params)
+        self._max_in_flight = max_in_flight
+        self._summary = BatchSummary()
+        self._files = ResultFiles(output_dir)
+        self._seen: set[int] = set()
+        self._group: TaskGroup | None = None
+        self._reading = anyio.CancelScope()
+        self._source_error: Exception | None = None
+        self._is_over = False
+
+    async def __aenter__(self) -> Self:
+        if self._group is not None:
+            raise SessionStateError("this batch was started before; make a new one")
+        self._before = self._runner.statistics
+        self._files.open()
+        self._started_at = _now()
+        window = 2 * self._max_in_flight
+        self._in_flight = asyncio.Semaphore(self._max_in_flight)
+        self._window = asyncio.Semaphore(window)
+        self._send, self._receive = anyio.create_memory_object_stream[BatchItem](window)
+        self._group = anyio.create_task_group()
+        await self._group.__aenter__()
+        self._group.start_soon(self._run)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._group is not None  # noqa: S101 - entered before
+        try:
+            if error is None:
+                self.stop()
+                async for _ in self._receive:
+                    pass  # nobody asked for it, but it is paid: let it end and be recorded
+            else:
+                self._group.cancel_scope.cancel()
+        finally:
+            # Not handed the body's exception: it would come out wrapped in a group.
+            await self._group.__aexit__(None, None, None)
+            self._refresh()
+            self._is_over = True
+            self._receive.close()
+            self._files.close()
+
+    def __aiter__(self) -> AsyncIterator[BatchItem]:
+        return self
+
+    async def __anext__(self) -> BatchItem:
+        if self._group is None:
+            raise SessionStateError("a batch runs inside `async with session.batch(...) as batch:`")
+        try:
+            return await self._receive.receive()
+        except anyio.EndOfStream:
+            pass
+        error, self._source_error = self._source_error, None
+        if error is not None:
+            raise error
+        raise StopAsyncIteration
+
+    @property
+    def summary(self) -> BatchSummary:
+        """Counts, cost and time, so far while the batch runs, and in the end."""
+        self._refresh()
+        return self._summary
+
+    @property
+    def in_flight(self) -> int:
+        """Tasks of the session that run now."""
+        return 0 if self._is_over else self._runner.statistics.in_flight
+
+    async def wait(self) -> BatchSummary:
+        """Let everything end, and give the summary.
+
+        Raises:
+            Exception: what the input raised, after all that it gave has ended.
+        """
+        async for _ in self:
+            pass
+        return self.summary
+
+    def stop(self, reason: WiroError | None = None) -> None:
+        """Submit nothing more; what is in flight is finished, recorded and given out."""
+        if self._summary.stopped_by is None:
+            self._summary.stopped_by = reason
+        self._reading.cancel()
+
+    async def _run(self) -> None:
+        async with self._send, anyio.create_task_group() as items:
+            with self._reading:
+                await self._read_into(items)
+            self._summary.is_stopped = self._reading.cancelled_caught
+
+    async def _read_into(self, items: TaskGroup) -> None:
+        async with aclosing(self._requests) as requests:
+            while True:
+                await self._window.acquire()
+                try:
+                    request = await anext(requests)
+                except StopAsyncIteration:
+                    return
+                except Exception as error:  # noqa: BLE001 - the caller's own code; raised at the end
+                    self._source_error = error
+                    return
+                items.start_soon(self._process, request)
+
+    async def _process(self, request: BatchRequest) -> None:
+        progress = _Progress(request, _now())
+        try:
+            item = await self._carry_out(progress)
+        except asyncio.CancelledError:
+            if progress.handle is not None:
+                self._record(progress.end(_interrupted(progress.handle), _now()))
+            raise
+        if item is not None:
+            await self._send.send(self._record(item))
+        self._window.release()
+
+    async def _carry_out(self, progress: _Progress) -> BatchItem | None:
+        """Run, watch and download one request; None if it was not begun."""
+        request = progress.request
+        error: WiroError | None = None
+        try:
+            self._check_unique(request)
+            async with self._in_flight:
+                if self._reading.cancel_called:
+                    return None
+                handle = await self._runner.start(
+                    request.model or "", request.params, on_handle=progress.take
+                )
+                await handle.wait()
+            progress.files = await handle.save_outputs(self.output_dir, stem=request.custom_id)
+        except WiroError as failure:
+            error = failure
+            if isinstance(failure, _STOPPING):
+                self.stop(failure)
+        return progress.end(error, _now())
+
+    def _record(self, item: BatchItem) -> BatchItem:
+        try:
+            self._files.write(item)
+        except OutputDirectoryError as error:
+            item = evolve(item, status=ItemStatus.UNSAVED, error=error)
+            self.stop(error)
+        self._summary.add(item)
+        return item
+
+    def _check_unique(self, request: BatchRequest) -> None:
+        key = hash(request.custom_id)
+        if key in self._seen:
+            raise InvalidRequest(
+                f"the custom_id {request.custom_id!r} was used before in this batch; each request "
+                "needs its own",
+                field="custom_id",
+            )
+        self._seen.add(key)
+
+    def _refresh(self) -> None:
+        if self._group is None or self._is_over:
+            return
+        now = self._runner.statistics
+        self._summary.elapsed_seconds = _now() - self._started_at
+        self._summary.repeats = now.repeats - self._before.repeats
+        self._summary.rejections = now.rejections - self._before.rejections
+        self._summary.most_in_flight = now.most_in_flight
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _interrupted(handle: TaskHandle) -> TaskError:
+    return TaskError(
+        f"the batch was interrupted while task {handle.task_id} (token {handle.token}) ran; it "
+        "goes on at the service and can be billed",
+        task_id=handle.task_id,
+        token=handle.token,
+        task=handle.task,
+    )

@@ -1,0 +1,206 @@
+"""From the wire's loose shapes to values: the only place that knows both.
+
+Every field of a record is optional, most numbers are strings, some strings are numbers, a
+list can be printed as a string, and a time of ``"0"`` or ``""`` means "not yet" (wiro-api
+facts, "A task"). So each reader below takes whatever comes and gives its value or None: a
+field that cannot be read must not cost a person the picture that the rest of the record
+leads to. The record itself stays at hand as ``raw``.
+
+One table per class says which wire name goes where through which reader; cattrs does the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any, TypeAlias
+
+from attrs import evolve
+from cattrs import Converter
+from cattrs.gen import make_dict_structure_fn, override
+
+from wiro_async.protocol.status import outcome_of
+from wiro_async.task import JsonObject, Output, Task
+
+Reader: TypeAlias = Callable[[object, object], object]
+
+# No count, size or price needs more digits; a wire that sends 1e999999999 gets None, and
+# nobody's memory is spent on writing that number out.
+_MAX_DIGITS = 40
+
+
+def read_text(value: object, _: object = None) -> str | None:
+    """A text, or a number as its text; blank and anything else is None."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None  # what 1e999 is read as names no task
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        return str(value) or None
+    return None
+
+
+def read_required_text(value: object, _: object = None) -> str:
+    """Like `read_text`, but with the empty text for None."""
+    return read_text(value) or ""
+
+
+def read_status(value: object, _: object = None) -> str:
+    """A status without stray blanks."""
+    return read_required_text(value).strip()
+
+
+def read_decimal(value: object, _: object = None) -> Decimal | None:
+    """Money or any exact number: ``"0.003510000000"`` keeps its digits."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    try:
+        number = Decimal(str(value).strip())
+    except (InvalidOperation, ValueError):
+        return None
+    return number if number.is_finite() and abs(number.adjusted()) < _MAX_DIGITS else None
+
+
+def read_integer(value: object, _: object = None) -> int | None:
+    """A whole number of at least nought, such as a size in bytes."""
+    number = read_decimal(value)
+    return None if number is None or number < 0 else int(number)
+
+
+def read_seconds(value: object, _: object = None) -> float | None:
+    """A duration in seconds: ``"6.0000"``."""
+    number = read_decimal(value)
+    return None if number is None or number < 0 else float(number)
+
+
+def read_time(value: object, _: object = None) -> datetime | None:
+    """Unix seconds as an aware datetime; ``"0"`` and ``""`` are "not yet"."""
+    seconds = read_seconds(value)
+    if not seconds:
+        return None
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, OSError, ValueError):
+        return None
+
+
+def read_object(value: object, _: object = None) -> JsonObject | None:
+    """An object, or a text that holds one; None for anything else."""
+    value = _unprinted(value)
+    return value if isinstance(value, Mapping) else None
+
+
+def read_required_object(value: object, _: object = None) -> JsonObject:
+    """Like `read_object`, but with the empty object for None."""
+    return read_object(value) or {}
+
+
+def read_texts(value: object, _: object = None) -> tuple[str, ...]:
+    """A list of texts, or a text that holds one."""
+    value = _unprinted(value)
+    rows = value if isinstance(value, list) else []
+    return tuple(text for row in rows if (text := read_text(row)) is not None)
+
+
+def read_rows(value: object) -> list[JsonObject]:
+    """The objects of a list, of a text that holds one, or the one object that stands for it."""
+    value = _unprinted(value)
+    rows = value if isinstance(value, list) else [value]
+    return [row for row in rows if isinstance(row, Mapping)]
+
+
+def read_json(text: str | bytes) -> object:
+    """What a JSON text holds; None if it is not one."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _unprinted(value: object) -> object:
+    return read_json(value) if isinstance(value, str) and value.strip() else value
+
+
+_OUTPUT_FIELDS: dict[str, tuple[str, Reader]] = {
+    "id": ("id", read_text),
+    "name": ("name", read_text),
+    "content_type": ("contenttype", read_text),
+    "size_bytes": ("size", read_integer),
+    "url": ("url", read_text),
+    "access_key": ("accesskey", read_text),
+    "added_at": ("addedtime", read_time),
+    "modified_at": ("modifiedtime", read_time),
+    "expires_at": ("expiretime", read_time),
+    "content": ("content", read_object),
+}
+
+_TASK_FIELDS: dict[str, tuple[str, Reader]] = {
+    "id": ("id", read_text),
+    "token": ("socketaccesstoken", read_text),
+    "uuid": ("uuid", read_text),
+    "status": ("status", read_status),
+    "exit_code": ("pexit", read_text),
+    "parameters": ("parameters", read_required_object),
+    "debug_output": ("debugoutput", read_required_text),
+    "debug_error": ("debugerror", read_required_text),
+    "elapsed_seconds": ("elapsedseconds", read_seconds),
+    "cost_per_second": ("cps", read_decimal),
+    "total_cost": ("totalcost", read_decimal),
+    "size_bytes": ("size", read_integer),
+    "categories": ("categories", read_texts),
+    "model_id": ("modelid", read_text),
+    "model_owner": ("modelslugowner", read_text),
+    "model_project": ("modelslugproject", read_text),
+    "project_id": ("projectid", read_text),
+    "created_at": ("createtime", read_time),
+    "accepted_at": ("accepttime", read_time),
+    "assigned_at": ("assigntime", read_time),
+    "preprocess_started_at": ("preprocessstarttime", read_time),
+    "preprocess_ended_at": ("preprocessendtime", read_time),
+    "started_at": ("starttime", read_time),
+    "ended_at": ("endtime", read_time),
+    "postprocess_started_at": ("postprocessstarttime", read_time),
+    "postprocess_ended_at": ("postprocessendtime", read_time),
+    "cancelled_at": ("canceltime", read_time),
+}
+
+
+def make_converter() -> Converter:
+    """The one converter: structures `Task` and `Output` from the service's records."""
+    converter = Converter(detailed_validation=False)
+
+    def read_outputs(value: object, _: object = None) -> tuple[Output, ...]:
+        return tuple(converter.structure(row, Output) for row in read_rows(value))
+
+    structure_output = make_dict_structure_fn(
+        Output, converter, raw=override(omit=True), **_overrides(_OUTPUT_FIELDS)
+    )
+    structure_task = make_dict_structure_fn(
+        Task,
+        converter,
+        outputs=override(struct_hook=read_outputs),
+        outcome=override(omit=True),
+        raw=override(omit=True),
+        **_overrides(_TASK_FIELDS),
+    )
+
+    def read_output(row: JsonObject, kind: type[Output]) -> Output:
+        return evolve(structure_output(row, kind), raw=row)
+
+    def read_task(row: JsonObject, kind: type[Task]) -> Task:
+        task = structure_task(row, kind)
+        return evolve(task, outcome=outcome_of(task.status, task.exit_code), raw=row)
+
+    converter.register_structure_hook(Output, read_output)
+    converter.register_structure_hook(Task, read_task)
+    return converter
+
+
+# Any: cattrs takes the fields' names and its own options through one set of keywords.
+def _overrides(fields: Mapping[str, tuple[str, Reader]]) -> dict[str, Any]:
+    return {
+        name: override(rename=wire, struct_hook=reader) for name, (wire, reader) in fields.items()
+    }

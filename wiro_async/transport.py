@@ -1,0 +1,238 @@
+"""Bytes over the wire: the one client file that knows aiohttp's client.
+
+It carries what it is given and says of every request how far it got:
+
+* an `Answer`: a response was read from the wire to its end;
+* `RequestNotSent`: it certainly never reached the wire, and may be sent again freely;
+* `OutcomeUnknown`: it may have been processed.
+
+The proof of "not sent" is aiohttp's own trace: the attempt was seen to start, and
+``on_request_headers_sent`` never fired for it. The type of an exception proves nothing: a
+"connection error" can come before the connection or after the body. Where the trace was not
+seen at all there is no proof, so the outcome is unknown.
+
+Also here, because they are properties of connections:
+
+* Redirects of the API are not followed: a signature is made for one origin.
+* Runs have connections of their own that are not kept idle for longer than a second: a
+  connection that the server has closed meanwhile fails in the one way that cannot be told
+  from a Run that was processed.
+* Outputs come over a third set of connections, which carries no credentials.
+* No cookies, and no proxy settings of the environment unless asked for.
+* The number of connections is bounded here, before aiohttp, so that waiting for one neither
+  counts against a request's timeout nor leaves a doubt about what was sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from types import SimpleNamespace
+
+import aiohttp
+from attrs import define, field, frozen
+
+from wiro_async.errors import OutcomeUnknown, RequestNotSent, TransportError
+from wiro_async.protocol.requests import Request
+from wiro_async.protocol.responses import Answer
+
+# The documentation gives no number; these keep 200 tasks in flight busy and a server calm.
+_RUN_CONNECTIONS = 64
+_READ_CONNECTIONS = 64
+_RUN_IDLE_SECONDS = 1.0
+_READ_IDLE_SECONDS = 15.0
+_MAX_REDIRECTS = 5
+_CHUNK_BYTES = 256 * 1024
+
+# ValueError: aiohttp raises it for urls and headers that it cannot send.
+_WIRE_ERRORS = (aiohttp.ClientError, OSError, TimeoutError, ValueError)
+
+
+@frozen(kw_only=True)
+class Timeouts:
+    """How long to wait for what, in seconds.
+
+    Attributes:
+        request_seconds: for one attempt of an API request, from connecting to the last byte.
+        silence_seconds: without a single byte while an output is downloaded.
+        connect_seconds: for a connection, its TLS handshake included.
+    """
+
+    request_seconds: float = 60.0
+    silence_seconds: float = 30.0
+    connect_seconds: float = 15.0
+
+
+@define
+class _Evidence:
+    """What the trace saw of one attempt."""
+
+    is_started: bool = False
+    is_sent: bool = False
+
+    def describe(self) -> str:
+        if not self.is_started:
+            return "nothing was seen of the attempt"
+        return "the headers went out" if self.is_sent else "nothing was written"
+
+
+@frozen(kw_only=True)
+class Stream:
+    """An output that is being read: its status, headers and bytes."""
+
+    http_status: int
+    headers: Mapping[str, str]
+    chunks: AsyncIterator[bytes]
+
+
+@define
+class Transport:
+    """The connections of a session; opened by `open`, ended by `aclose`."""
+
+    base_url: str
+    timeouts: Timeouts
+    trusts_environment: bool = False
+    _stack: AsyncExitStack = field(init=False, factory=AsyncExitStack)
+    _runs: aiohttp.ClientSession = field(init=False)
+    _reads: aiohttp.ClientSession = field(init=False)
+    _outputs: aiohttp.ClientSession = field(init=False)
+    _run_places: asyncio.Semaphore = field(init=False)
+    _read_places: asyncio.Semaphore = field(init=False)
+
+    async def open(self) -> None:
+        """Make the connection pools; no connection is opened yet."""
+        self._run_places = asyncio.Semaphore(_RUN_CONNECTIONS)
+        self._read_places = asyncio.Semaphore(_READ_CONNECTIONS)
+        self._runs = await self._make_pool(_RUN_IDLE_SECONDS, trace=True)
+        self._reads = await self._make_pool(_READ_IDLE_SECONDS, trace=True)
+        self._outputs = await self._make_pool(_READ_IDLE_SECONDS, trace=False)
+
+    async def aclose(self) -> None:
+        """Close every connection; safe to call twice."""
+        await self._stack.aclose()
+
+    async def send(self, request: Request, headers: Mapping[str, str]) -> Answer:
+        """Send one attempt and read its answer to the end.
+
+        Raises:
+            RequestNotSent: if it certainly never reached the wire.
+            OutcomeUnknown: if it may have been processed.
+        """
+        evidence = _Evidence()
+        pool = self._runs if request.is_billable else self._reads
+        async with self._run_places if request.is_billable else self._read_places:
+            try:
+                return await self._exchange(pool, request, headers, evidence)
+            except _WIRE_ERRORS as error:
+                failure = _failure(error, request.path, evidence)
+        # Raised out here, so that no exception that knows the headers hangs on it as context.
+        raise failure
+
+    @asynccontextmanager
+    async def stream(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[Stream]:
+        """Read an output's url; the body comes in chunks while the context is open.
+
+        Raises:
+            TransportError: if the connection failed, or was silent for too long; also from
+                within the iteration of the chunks. What the body of the context raises passes.
+        """
+        response = await self._open_output(url, headers)
+        try:
+            yield Stream(
+                http_status=response.status,
+                headers=response.headers,
+                chunks=_read_chunks(response, url),
+            )
+        finally:
+            response.close()
+
+    async def _open_output(self, url: str, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+        try:
+            return await self._outputs.get(url, headers=headers, max_redirects=_MAX_REDIRECTS)
+        except _WIRE_ERRORS as error:
+            failure = TransportError(f"{url}: {_describe(error)}", endpoint=url)
+        raise failure
+
+    async def _exchange(
+        self,
+        pool: aiohttp.ClientSession,
+        request: Request,
+        headers: Mapping[str, str],
+        evidence: _Evidence,
+    ) -> Answer:
+        async with pool.post(
+            f"{self.base_url}{request.path}",
+            data=request.body,
+            headers={**request.headers, **headers},
+            allow_redirects=False,
+            trace_request_ctx=evidence,
+            timeout=aiohttp.ClientTimeout(
+                total=self.timeouts.request_seconds,
+                sock_connect=self.timeouts.connect_seconds,
+            ),
+        ) as response:
+            return Answer(
+                http_status=response.status,
+                body=await response.read(),
+                retry_after=response.headers.get("Retry-After"),
+            )
+
+    async def _make_pool(self, idle_seconds: float, *, trace: bool) -> aiohttp.ClientSession:
+        pool = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=idle_seconds),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=self.trusts_environment,
+            trace_configs=[_make_trace()] if trace else [],
+            auto_decompress=trace,  # an output is saved as it is named in the record
+            timeout=aiohttp.ClientTimeout(
+                total=None,
+                sock_connect=self.timeouts.connect_seconds,
+                sock_read=self.timeouts.silence_seconds,
+            ),
+        )
+        return await self._stack.enter_async_context(pool)
+
+
+async def _read_chunks(response: aiohttp.ClientResponse, url: str) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+            yield chunk
+    except _WIRE_ERRORS as error:
+        failure = TransportError(f"{url}: {_describe(error)}", endpoint=url)
+    else:
+        return
+    raise failure
+
+
+def _make_trace() -> aiohttp.TraceConfig:
+    trace = aiohttp.TraceConfig()
+
+    async def on_start(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
+        context.trace_request_ctx.is_started = True
+
+    async def on_sent(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
+        context.trace_request_ctx.is_sent = True
+
+    trace.on_request_start.append(on_start)
+    trace.on_request_headers_sent.append(on_sent)
+    return trace
+
+
+def _failure(error: Exception, path: str, evidence: _Evidence) -> TransportError:
+    seen = f"{_describe(error)}; {evidence.describe()}"
+    if evidence.is_started and not evidence.is_sent:
+        return RequestNotSent(
+            f"{path}: the service could not be reached ({seen})", endpoint=path, evidence=seen
+        )
+    return OutcomeUnknown(
+        f"{path}: no answer was read ({seen}); the request may have been processed",
+        endpoint=path,
+        evidence=seen,
+    )
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return f"timeout: {error}" if str(error) else "timeout"
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
