@@ -25,7 +25,7 @@ from wiro_async.errors import (
     TaskTimeout,
 )
 from wiro_async.protocol.requests import build_cancel, build_delete_files, build_kill
-from wiro_async.protocol.responses import decode_acknowledgement
+from wiro_async.protocol.responses import clean_words, decode_acknowledgement
 from wiro_async.task import Outcome, Task, TaskEvent
 from wiro_async.tracking.tracker import Tracker, Watch
 
@@ -217,7 +217,7 @@ class TaskHandle:
                 token=self.token,
                 task=task,
             )
-        said = " ".join(task.debug_error.split())[:300] or "the service gives no reason"
+        said = clean_words(task.debug_error) or "the service gives no reason"
         exit_code = f", exit code {task.exit_code}" if task.exit_code else ""
         raise TaskFailed(
             f"{names} failed in {task.status}{exit_code}: {said}. It is not billed",

@@ -70,9 +70,7 @@ def test_custom_id_goes_before_id_and_the_other_is_metadata(write: Write) -> Non
     assert (request.custom_id, request.metadata) == ("x", {"id": "1"})
 
 
-@pytest.mark.parametrize(
-    "options", [flux(prompt_column="Text"), flux(columns={"prompt": "Text"})]
-)
+@pytest.mark.parametrize("options", [flux(prompt_column="Text"), flux(columns={"prompt": "Text"})])
 def test_the_prompt_column_that_was_named_wins_over_the_usual_one(
     write: Write, options: SourceOptions
 ) -> None:
@@ -83,9 +81,7 @@ def test_the_prompt_column_that_was_named_wins_over_the_usual_one(
 
 def test_columns_map_to_parameters_and_to_the_model(write: Write) -> None:
     path = write("a.csv", f"prompt,Ratio,Engine,aspect_ratio\na cat,1:1,{FLUX},square\n")
-    request = the(
-        path, SourceOptions(columns={"aspectRatio": "Ratio", "model": "Engine"})
-    )
+    request = the(path, SourceOptions(columns={"aspectRatio": "Ratio", "model": "Engine"}))
     assert request.model == FLUX
     assert request.params == {"prompt": "a cat", "aspectRatio": "1:1"}
     assert request.metadata == {"aspect_ratio": "square"}

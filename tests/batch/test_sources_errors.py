@@ -275,9 +275,7 @@ CASES: list[
 ]
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "options", "line", "column", "field", "parts"), CASES
-)
+@pytest.mark.parametrize(("name", "content", "options", "line", "column", "field", "parts"), CASES)
 def test_what_is_wrong_where_and_what_to_do(
     write: Write,
     name: str,
@@ -290,7 +288,9 @@ def test_what_is_wrong_where_and_what_to_do(
 ) -> None:
     path = write(name, content)
     error = refusal(path, options)
-    place = str(path) + (f", line {line}" if line else "") + (f", column {column}" if column else "")
+    place = (
+        str(path) + (f", line {line}" if line else "") + (f", column {column}" if column else "")
+    )
     assert error.message.startswith(f"{place}: ")
     assert (error.file, error.line, error.column) == (str(path), line, column)
     assert error.field == field
@@ -458,12 +458,14 @@ def test_any_bytes_are_requests_or_a_source_error(
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(["prompt", "params", "metadata", "body", "custom_id", "id", "model"])
-        | st.text(),
-        inner,
-        max_size=4,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["prompt", "params", "metadata", "body", "custom_id", "id", "model"])
+            | st.text(),
+            inner,
+            max_size=4,
+        )
     ),
 )
 

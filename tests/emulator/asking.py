@@ -78,7 +78,9 @@ class Asker:
 async def _read(response: aiohttp.ClientResponse) -> Reply:
     body = await response.read()
     is_json = response.content_type == "application/json"
-    return Reply(response.status, response.headers, body, await response.json() if is_json else None)
+    return Reply(
+        response.status, response.headers, body, await response.json() if is_json else None
+    )
 
 
 @asynccontextmanager

@@ -39,9 +39,7 @@ KEY, SECRET, NONCE, SIGNATURE = VECTORS[0]
 
 
 @pytest.mark.parametrize(("key", "secret", "nonce", "signature"), VECTORS)
-def test_signatures_made_by_openssl_pass(
-    key: str, secret: str, nonce: str, signature: str
-) -> None:
+def test_signatures_made_by_openssl_pass(key: str, secret: str, nonce: str, signature: str) -> None:
     headers = {"x-api-key": key, "x-nonce": nonce, "x-signature": signature}
     assert Doorkeeper(key, secret).check(headers) is None
     # The service takes the same nonce again.

@@ -88,9 +88,7 @@ def test_nonsense_is_refused(settings: dict[str, Any], message: str) -> None:
         ),
         (
             "Task/Detail:status:status=500, times=always, skip=2, every=3",
-            Fault(
-                endpoint="Task/Detail", action="status", status=500, times=None, skip=2, every=3
-            ),
+            Fault(endpoint="Task/Detail", action="status", status=500, times=None, skip=2, every=3),
         ),
         (
             "Run:html:task_made=true,match=a: b",

@@ -43,9 +43,7 @@ def test_a_rate_below_one_still_lets_the_first_request_in() -> None:
     assert bucket.take(0.0) == 2.0
 
 
-@given(
-    st.floats(0.1, 100), st.lists(st.floats(0, 3, allow_nan=False), min_size=1, max_size=60)
-)
+@given(st.floats(0.1, 100), st.lists(st.floats(0, 3, allow_nan=False), min_size=1, max_size=60))
 def test_no_second_s_sum_exceeds_rate_and_burst(rate: float, gaps: list[float]) -> None:
     bucket, clock, passed = TokenBucket(rate), 0.0, 0
     for gap in gaps:

@@ -108,3 +108,12 @@ def test_a_wait_is_neither_a_tight_loop_nor_an_age(rejections: int, dice: float)
     for _ in range(rejections):
         controller.on_rejected(stated=3, in_flight=3, now=0)
     assert 0.5 <= controller.wait_seconds(dice) <= 15
+
+
+def test_a_raised_ceiling_lifts_only_a_limit_that_nobody_stated() -> None:
+    free, stated = InFlightController(ceiling=5), InFlightController(ceiling=5)
+    stated.on_rejected(stated=3, in_flight=3, now=0)
+    free.raise_ceiling(9)
+    stated.raise_ceiling(9)
+    assert (free.probe(1), stated.probe(1)) == (9, 3)
+    assert [stated.probe(60 * minute) for minute in range(1, 8)] == [4, 5, 6, 7, 8, 9, 9]

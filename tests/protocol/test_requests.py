@@ -65,6 +65,7 @@ def test_a_builder_writes_the_documented_body(
     assert request_.path == path
     assert json.loads(request_.body) == body
     assert request_.is_billable is path.startswith("/Run/")
+    assert request_.endpoint == ("/Run" if request_.is_billable else path)
     assert request_.headers == {"Content-Type": "application/json", "Accept": "application/json"}
 
 

@@ -148,17 +148,9 @@ def _guess_ending(path: Path) -> str:
 
 
 def _check_text(line: str, number: int) -> None:
-    if "\0" in line:
-        column = line.index("\0") + 1
-    elif line.isascii():
+    column = _first_no_text(line)
+    if column is None:
         return
-    else:
-        try:
-            line.encode()
-        except UnicodeEncodeError as error:
-            column = error.start + 1
-        else:
-            return
     raise PlacedProblem(
         "this is not UTF-8 text: save the file as UTF-8, or convert it, for example with "
         "iconv -f UTF-16 -t UTF-8 (or -f WINDOWS-1252), and read the result",
@@ -173,3 +165,13 @@ def _names_beside(path: Path) -> list[str]:
             return [entry.name for entry in itertools.islice(entries, _MOST_NAMES_COMPARED)]
     except (OSError, ValueError):
         return []
+
+
+def _first_no_text(line: str) -> int | None:
+    if not line.isascii():
+        try:
+            line.encode()
+        except UnicodeEncodeError as error:
+            return error.start + 1
+    # UTF-16 without its mark decodes well, with a NUL beside every letter.
+    return line.index("\0") + 1 if "\0" in line else None

@@ -240,18 +240,30 @@ class ResultFiles:
     directory: Path
     _descriptors: dict[str, int] = field(init=False, factory=dict)
 
-    def open(self) -> None:
-        """Make the directory and both files.
+    def check(self) -> None:
+        """See that no other batch's results are there; changes nothing.
 
         Raises:
-            OutputDirectoryError: if they cannot be written, or another batch's are there.
+            OutputDirectoryError: if they are, or if the place is taken by a file.
         """
+        if self.directory.exists() and not self.directory.is_dir():
+            raise OutputDirectoryError(
+                f"{self.directory} is a file: give a directory that can be made and written"
+            )
         for name in (RESULTS_NAME, ERRORS_NAME):
             if (self.directory / name).exists():
                 raise OutputDirectoryError(
                     f"{self.directory} already holds the results of a batch ({name}): running it "
                     "again would pay again. Give another output directory, or move that one away"
                 )
+
+    def open(self) -> None:
+        """Make the directory and both files.
+
+        Raises:
+            OutputDirectoryError: if they cannot be written, or another batch's are there.
+        """
+        self.check()
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
         try:
             self.directory.mkdir(parents=True, exist_ok=True)

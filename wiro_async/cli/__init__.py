@@ -1,0 +1,1 @@
+"""A person at a terminal: parse, call, show, exit code. Nothing is decided here."""

@@ -11,6 +11,7 @@ import tempfile
 from base64 import b64decode
 from pathlib import Path, PurePath
 from typing import BinaryIO
+from urllib.parse import quote
 
 import attrs
 
@@ -122,7 +123,7 @@ class Shelf:
         )
         return BookedFile(
             name=plain,
-            path=f"/cdn/{folder}/{plain}",
+            path=f"/cdn/{folder}/{quote(plain)}",
             content_type=content_type,
             size=path.stat().st_size,
             sha256=sha256,

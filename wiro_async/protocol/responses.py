@@ -141,7 +141,7 @@ def decode_task(
         if (task.id is None or task_id is None) and (task.token is None or token is None):
             return task
     raise ServerError(
-        f"{endpoint}: the service answered about task {_clean(tasks[0].id) or 'without id'} when "
+        f"{endpoint}: the service answered about task {clean_words(tasks[0].id) or 'without id'} when "
         f"it was asked about {task_id or 'another'}",
         endpoint=endpoint,
         http_status=answer.http_status,
@@ -220,14 +220,14 @@ def _read_problems(errors: object) -> list[tuple[str | None, str]]:
     problems: list[tuple[str | None, str]] = []
     for row in rows:
         if isinstance(row, Mapping):
-            code = _clean(read_text(row.get("code"))) or None
-            problems.append((code, _clean(read_text(row.get("message")))))
+            code = clean_words(read_text(row.get("code"))) or None
+            problems.append((code, clean_words(read_text(row.get("message")))))
         elif (text := read_text(row)) is not None:
-            problems.append((None, _clean(text)))
+            problems.append((None, clean_words(text)))
     return problems
 
 
-def _clean(text: str | None) -> str:
+def clean_words(text: str | None) -> str:
     """The service's words on one line, without control characters, at a readable length."""
     words = " ".join("".join(c if c.isprintable() else " " for c in text or "").split())
     return words if len(words) <= _MAX_REASON else f"{words[:_MAX_REASON]}..."

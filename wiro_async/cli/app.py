@@ -1,0 +1,244 @@
+"""The commands and their options.
+
+Exit codes: 0 all well, 1 some items failed, 2 wrong use (nothing was submitted),
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Coroutine
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+
+from wiro_async.batch.requests import Format, SourceOptions
+from wiro_async.catalog import check_request
+from wiro_async.cli.batch import run_batch
+from wiro_async.cli.emulator import serve
+from wiro_async.cli.run import run_one
+from wiro_async.cli.service import EmulatorOptions, ServiceOptions
+from wiro_async.cli.show import complain
+from wiro_async.cli.values import read_columns, read_faults, read_params
+from wiro_async.errors import ConfigurationError, InvalidRequest, OutputDirectoryError, WiroError
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="wiro",
+    help="Run models of the Wiro AI generation API: one, or thousands from a file.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Params = Annotated[
+    list[str] | None,
+    typer.Option("--param", "-p", metavar="NAME=VALUE", help="A parameter; may be repeated."),
+]
+BaseUrl = Annotated[
+    str | None, typer.Option("--base-url", help="Where the service is. [env: WIRO_BASE_URL]")
+]
+FirstLook = Annotated[
+    float | None,
+    typer.Option("--first-look", metavar="SECONDS", min=0.01, help="Wait before the first look."),
+]
+OnEmulator = Annotated[
+    bool, typer.Option("--emulator", help="Run on an embedded emulator: no key, no cost.")
+]
+Speed = Annotated[
+    float, typer.Option("--speed", min=0.01, help="Emulator: seconds that pass in one second.")
+]
+Median = Annotated[
+    float,
+    typer.Option("--median", metavar="SECONDS", min=0.001, help="Emulator: median duration."),
+]
+FailureRate = Annotated[
+    float,
+    typer.Option("--failure-rate", min=0, max=1, help="Emulator: share of tasks that fail."),
+]
+Faults = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fault",
+        metavar="ENDPOINT:ACTION[:OPTIONS]",
+        help="Emulator: a scripted fault, such as Run:rate_limit:times=1,retry_after=0.2.",
+    ),
+]
+
+
+@app.command("run")
+def run_command(
+    model: Annotated[str, typer.Argument(help="owner/model")],
+    *,
+    param: Params = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where its files go.")] = Path(),
+    base_url: BaseUrl = None,
+    first_look: FirstLook = None,
+    emulator: OnEmulator = False,
+    speed: Speed = 20.0,
+) -> None:
+    """Run one model and save what it makes."""
+    params = read_params(param or [])
+    check_request(model, params)
+    service = ServiceOptions(
+        base_url=base_url,
+        first_look_seconds=first_look,
+        max_in_flight=1,
+        emulator=EmulatorOptions(speed=speed) if emulator else None,
+    )
+    _finish(run_one(service, model, params, out))
+
+
+@app.command("batch")
+def batch_command(
+    file: Annotated[
+        str, typer.Argument(help="A .jsonl, .csv, .tsv or .txt file of prompts; - for stdin.")
+    ],
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where everything goes.")],
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="owner/model for rows that name none.")
+    ] = None,
+    param: Params = None,
+    prompt_column: Annotated[
+        str | None, typer.Option("--prompt-column", help="The column or key with the prompt.")
+    ] = None,
+    id_column: Annotated[
+        str | None, typer.Option("--id-column", help="The column or key with the custom_id.")
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option("--column", metavar="PARAM=COLUMN", help="The column that holds PARAM."),
+    ] = None,
+    file_format: Annotated[
+        str | None,
+        typer.Option("--format", metavar="csv|tsv|txt|jsonl", help="If the ending does not say."),
+    ] = None,
+    max_in_flight: Annotated[
+        int, typer.Option("--max-in-flight", "-n", min=1, help="Tasks that may run at once.")
+    ] = 100,
+    max_downloads: Annotated[
+        int, typer.Option("--max-downloads", min=1, help="Files that are downloaded at once.")
+    ] = 16,
+    base_url: BaseUrl = None,
+    first_look: FirstLook = None,
+    emulator: OnEmulator = False,
+    speed: Speed = 20.0,
+    median: Median = 8.0,
+    failure_rate: FailureRate = 0.0,
+    fault: Faults = None,
+) -> None:
+    """Run a file of prompts and save what comes of each.
+
+    The file is checked whole before anything is submitted. Ctrl-C submits nothing more and lets
+    what is in flight finish; a second one leaves at once.
+    """
+    options = SourceOptions(
+        format=_read_format(file_format),
+        prompt_column=prompt_column,
+        id_column=id_column,
+        columns=read_columns(column or []),
+        model=model,
+        params=read_params(param or []),
+    )
+    emulated = EmulatorOptions(
+        speed=speed,
+        median_seconds=median,
+        failure_rate=failure_rate,
+        faults=read_faults(fault or []),
+    )
+    service = ServiceOptions(
+        base_url=base_url,
+        first_look_seconds=first_look,
+        max_in_flight=max_in_flight,
+        max_downloads=max_downloads,
+        emulator=emulated if emulator else None,
+    )
+    _finish(run_batch(service, file, options, out))
+
+
+@app.command("emulator")
+def emulator_command(
+    *,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 0,
+    host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
+    api_key: Annotated[str, typer.Option("--api-key")] = "emulator-key",
+    api_secret: Annotated[
+        str, typer.Option("--api-secret", help="An empty one makes a key-only project.")
+    ] = "emulator-secret",  # noqa: S107 - opens nothing
+    balance: Annotated[float, typer.Option("--balance", min=0, help="Dollars.")] = 1000.0,
+    price: Annotated[float, typer.Option("--price", min=0, help="Dollars a task.")] = 0.06,
+    speed: Speed = 1.0,
+    median: Median = 8.0,
+    failure_rate: FailureRate = 0.0,
+    rate_limit: Annotated[
+        float | None, typer.Option("--rate-limit", min=0.1, help="Requests a second.")
+    ] = None,
+    fault: Faults = None,
+    picture_pixels: Annotated[
+        int, typer.Option("--picture-pixels", min=0, help="Long side; 0 for one pixel.")
+    ] = 640,
+) -> None:
+    """Serve the emulator of the service until Ctrl-C."""
+    options = EmulatorOptions(
+        port=port,
+        host=host,
+        api_key=api_key,
+        api_secret=api_secret or None,
+        balance=Decimal(str(balance)),
+        price=Decimal(str(price)),
+        speed=speed,
+        median_seconds=median,
+        failure_rate=failure_rate,
+        rate_limit=rate_limit,
+        faults=read_faults(fault or []),
+        picture_pixels=picture_pixels,
+    )
+    _finish(serve(options))
+
+
+def run_app() -> int:
+    """Run the command line of this process; the exit code."""
+    try:
+        code = app(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return EXIT_USAGE
+    except (ConfigurationError, InvalidRequest, OutputDirectoryError) as error:
+        complain(error.message)
+        return EXIT_USAGE
+    except WiroError as error:
+        complain(error.message)
+        return EXIT_FAILED
+    except (KeyboardInterrupt, asyncio.CancelledError, click.Abort):
+        complain("interrupted")
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        if "WIRO_DEBUG" in os.environ:
+            raise
+        complain(
+            f"this should not have happened ({type(error).__name__}: {error}); set WIRO_DEBUG=1 to "
+            "see where, and please report it"
+        )
+        return EXIT_FAILED
+    return code if isinstance(code, int) else 0
+
+
+def _finish(work: Coroutine[object, object, int]) -> None:
+    raise typer.Exit(asyncio.run(work))
+
+
+def _read_format(name: str | None) -> Format | None:
+    match name:
+        case None | "csv" | "tsv" | "txt" | "jsonl":
+            return name
+        case _:
+            raise ConfigurationError(f"--format is {name!r}: it is one of csv, tsv, txt, jsonl")

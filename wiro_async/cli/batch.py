@@ -1,0 +1,93 @@
+"""``wiro batch``: a file of prompts in, pictures and two files of results out."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from wiro_async.batch.engine import Batch
+from wiro_async.batch.lines import spool_stdin
+from wiro_async.batch.requests import SourceOptions
+from wiro_async.batch.results import ERRORS_NAME, RESULTS_NAME, ResultFiles
+from wiro_async.batch.sources import check_source, read_requests
+from wiro_async.cli.service import ServiceOptions, open_session
+from wiro_async.cli.show import Show, describe_failure, show_batch
+
+_INTERRUPTED = 130
+
+
+async def run_batch(service: ServiceOptions, file: str, options: SourceOptions, out: Path) -> int:
+    """Check the whole file, then run it; the exit code.
+
+    Raises:
+        ConfigurationError: if there are no credentials, or an option cannot work.
+        SourceError: if the file cannot be used as it is.
+        OutputDirectoryError: if results cannot be written to `out`.
+    """
+    ResultFiles(out).check()
+    with ExitStack() as stack:
+        path = stack.enter_context(spool_stdin(sys.stdin.buffer)) if file == "-" else Path(file)
+        async with open_session(service) as session:
+            total = check_source(path, options).requests
+            batch = session.batch(
+                read_requests(path, options), output_dir=out, max_in_flight=service.max_in_flight
+            )
+            with show_batch(total) as show:
+                was_interrupted = await _follow(batch, show)
+            summary = batch.summary
+            show.tell(str(summary))
+            show.tell(f"results in {out / RESULTS_NAME}")
+            if summary.succeeded < summary.total:
+                show.tell(f"the others, each with its reason, in {out / ERRORS_NAME}")
+    if was_interrupted:
+        show.tell(f"interrupted: {total - summary.total} of {total} requests were not begun")
+        return _INTERRUPTED
+    return 0 if summary.ok else 1
+
+
+async def _follow(batch: Batch, show: Show) -> bool:
+    """Show the batch until it is over; whether a person interrupted it."""
+    interrupts = 0
+    me = asyncio.current_task()
+
+    def interrupt() -> None:
+        nonlocal interrupts
+        interrupts += 1
+        if interrupts == 1:
+            batch.stop()
+            show.tell(
+                f"stopping: nothing more is submitted, {batch.in_flight} in flight finish; "
+                "press Ctrl-C again to leave at once (they go on at the service)"
+            )
+        elif me is not None:
+            me.cancel()
+
+    async with batch:
+        with _on_interrupt(interrupt):
+            async for item in batch:
+                if not item.ok:
+                    show.tell(describe_failure(item))
+                show.update(batch)
+    return interrupts > 0
+
+
+@contextmanager
+def _on_interrupt(callback: Callable[[], None]) -> Iterator[None]:
+    """Call back for Ctrl-C and SIGTERM, where the loop can (not on Windows)."""
+    loop = asyncio.get_running_loop()
+    handled = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, callback)
+        except (NotImplementedError, RuntimeError):
+            break
+        handled.append(number)
+    try:
+        yield
+    finally:
+        for number in handled:
+            loop.remove_signal_handler(number)

@@ -1,0 +1,33 @@
+"""``wiro emulator``: the service on a port of this machine, until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+
+from wiro_async.cli.service import EmulatorOptions, open_emulator
+
+
+async def serve(options: EmulatorOptions) -> int:
+    """Serve until SIGINT or SIGTERM; says how to reach it first and what it saw at the end.
+
+    Raises:
+        ConfigurationError: if it cannot draw, or the port cannot be had.
+    """
+    over = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    async with open_emulator(options) as emulator:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, over.set)
+        secret = f"export WIRO_API_SECRET={options.api_secret}\n" if options.api_secret else ""
+        sys.stdout.write(
+            f"export WIRO_BASE_URL={emulator.base_url}\n"
+            f"export WIRO_API_KEY={options.api_key}\n{secret}"
+            f"# the books are at {emulator.origin}/emulator/books; Ctrl-C ends it\n"
+        )
+        sys.stdout.flush()
+        await over.wait()
+        books = emulator.books
+        sys.stdout.write(f"# {len(books.tasks)} tasks, at most {books.most_in_flight} at once\n")
+    return 0

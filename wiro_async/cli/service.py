@@ -1,0 +1,108 @@
+"""The service that a command talks to: the real one, or an emulator in this process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+
+from attrs import asdict, frozen
+
+from wiro_async.emulator import Emulator, Fault
+from wiro_async.errors import ConfigurationError
+from wiro_async.protocol.polling import PollSchedule
+from wiro_async.session import WiroSession
+
+# Enough money for no limit of tasks at once, whatever a batch spends: see the facts of the API.
+_EMULATED_BALANCE = Decimal(100_000)
+_LOOKS_PER_SECOND = 100.0
+
+
+@frozen(kw_only=True)
+class EmulatorOptions:
+    """What the emulator is told; its own arguments, by their names."""
+
+    port: int = 0
+    host: str = "127.0.0.1"
+    api_key: str = "emulator-key"
+    api_secret: str | None = "emulator-secret"  # noqa: S105 - opens nothing
+    balance: Decimal = _EMULATED_BALANCE
+    price: Decimal = Decimal("0.06")
+    speed: float = 1.0
+    median_seconds: float = 8.0
+    failure_rate: float = 0.0
+    rate_limit: float | None = None
+    faults: tuple[Fault, ...] = ()
+    picture_pixels: int = 640
+
+
+@frozen(kw_only=True)
+class ServiceOptions:
+    """Where the service is and how it is used."""
+
+    base_url: str | None = None
+    first_look_seconds: float | None = None
+    max_in_flight: int = 100
+    max_downloads: int = 16
+    emulator: EmulatorOptions | None = None
+
+
+@asynccontextmanager
+async def open_emulator(options: EmulatorOptions) -> AsyncIterator[Emulator]:
+    """An emulator for as long as the context is open.
+
+    Raises:
+        ConfigurationError: if it cannot draw, or the port cannot be had.
+    """
+    try:
+        emulator = Emulator(**asdict(options, recurse=False))
+        await emulator.start()
+    except (RuntimeError, ValueError) as error:
+        raise ConfigurationError(f"the emulator cannot start: {error}") from None
+    except OSError as error:
+        raise ConfigurationError(
+            f"the emulator cannot listen on {options.host}:{options.port}: {error.strerror}; "
+            "choose another --port, or none for a free one"
+        ) from None
+    try:
+        yield emulator
+    finally:
+        await emulator.aclose()
+
+
+@asynccontextmanager
+async def open_session(options: ServiceOptions) -> AsyncIterator[WiroSession]:
+    """A session with the service, with an emulator beneath it if one is asked for.
+
+    An emulator's clock runs faster, and the schedule of looks with it.
+
+    Raises:
+        ConfigurationError: if there are no credentials, or a setting cannot work.
+    """
+    if options.emulator is None:
+        async with _session(options, speed=1.0) as session:
+            yield session
+        return
+    async with (
+        open_emulator(options.emulator) as emulator,
+        _session(options, speed=options.emulator.speed, emulator=emulator) as session,
+    ):
+        yield session
+
+
+def _session(
+    options: ServiceOptions, *, speed: float, emulator: Emulator | None = None
+) -> WiroSession:
+    first = options.first_look_seconds
+    schedule = PollSchedule().faster(speed)
+    if first is not None:
+        schedule = PollSchedule(first_seconds=first, max_seconds=max(first, schedule.max_seconds))
+    return WiroSession(
+        api_key=None if emulator is None else emulator.api_key,
+        api_secret=None if emulator is None else emulator.api_secret,
+        base_url=options.base_url if emulator is None else emulator.base_url,
+        max_in_flight=options.max_in_flight,
+        max_downloads=options.max_downloads,
+        max_looks_per_second=_LOOKS_PER_SECOND * speed,
+        poll_schedule=schedule,
+    )

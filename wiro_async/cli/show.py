@@ -1,0 +1,109 @@
+"""What a person sees: progress on a terminal, plain lines elsewhere; everything on stderr.
+
+Results go to files and, for `wiro run`, to standard output; so a pipe gets no decoration.
+Texts are shown as texts: nothing that the service or a file says is taken for markup.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from attrs import define, field
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from wiro_async.batch.engine import Batch
+from wiro_async.batch.results import BatchItem, format_cost
+
+_PLAIN_LINE_SECONDS = 2.0
+
+
+class Show(Protocol):
+    """How a batch is followed."""
+
+    def tell(self, message: str) -> None:
+        """Show a line that stays."""
+
+    def update(self, batch: Batch) -> None:
+        """Show how far it is."""
+
+
+def make_console() -> Console:
+    """The terminal of a person's eyes."""
+    return Console(stderr=True, highlight=False, markup=False, emoji=False)
+
+
+def complain(message: str) -> None:
+    """Say what was wrong, in one message."""
+    make_console().print(Text(f"wiro: {message}"), soft_wrap=True)
+
+
+def describe_failure(item: BatchItem) -> str:
+    """One line about an item that gave no result."""
+    reason = item.error.message if item.error is not None else "no reason is known"
+    return f"{item.status}  {item.custom_id}: {reason}"
+
+
+@contextmanager
+def show_batch(total: int) -> Iterator[Show]:
+    """A progress bar on a terminal, a line every few seconds elsewhere."""
+    console = make_console()
+    if not console.is_terminal:
+        yield _Lines(console, total)
+        return
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[counts]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+    ) as progress:
+        yield _Bar(progress, total)
+
+
+def _counts(batch: Batch) -> str:
+    summary = batch.summary
+    failed = summary.total - summary.succeeded
+    return f"{batch.in_flight} in flight, {failed} without result, {format_cost(summary.cost)}"
+
+
+@define
+class _Lines:
+    console: Console
+    total: int
+    _next_at: float = field(factory=time.monotonic)
+
+    def tell(self, message: str) -> None:
+        self.console.print(Text(message), soft_wrap=True)
+
+    def update(self, batch: Batch) -> None:
+        now = time.monotonic()
+        if now >= self._next_at or batch.summary.total == self.total:
+            self._next_at = now + _PLAIN_LINE_SECONDS
+            self.tell(f"{batch.summary.total}/{self.total}, {_counts(batch)}")
+
+
+class _Bar:
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress = progress
+        self._task = progress.add_task("batch", total=total, counts="")
+
+    def tell(self, message: str) -> None:
+        self._progress.console.print(Text(message), soft_wrap=True)
+
+    def update(self, batch: Batch) -> None:
+        self._progress.update(self._task, completed=batch.summary.total, counts=_counts(batch))

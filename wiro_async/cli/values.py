@@ -1,0 +1,65 @@
+"""Options that hold a little language of their own: ``name=value``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from wiro_async.emulator import Fault, parse_fault
+from wiro_async.errors import ConfigurationError
+from wiro_async.task import JsonValue
+
+
+def read_params(options: Sequence[str]) -> dict[str, JsonValue]:
+    """``--param name=value``: a text, or a list or object where the value is written as JSON.
+
+    Raises:
+        ConfigurationError: for an option of another form, or a name given twice.
+    """
+    return {name: _read_value(value) for name, value in _pairs("--param", options).items()}
+
+
+def read_columns(options: Sequence[str]) -> dict[str, str]:
+    """``--column param=column``.
+
+    Raises:
+        ConfigurationError: for an option of another form, or a name given twice.
+    """
+    return _pairs("--column", options)
+
+
+def read_faults(options: Sequence[str]) -> tuple[Fault, ...]:
+    """``--fault endpoint:action:options``.
+
+    Raises:
+        ConfigurationError: for one that the emulator does not know.
+    """
+    try:
+        return tuple(parse_fault(option) for option in options)
+    except ValueError as error:
+        raise ConfigurationError(f"--fault: {error}") from None
+
+
+def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise ConfigurationError(
+                f"{option} {text!r} cannot be read: write {option} NAME=VALUE, such as "
+                f"{option} prompt='a lighthouse'"
+            )
+        if name in pairs:
+            raise ConfigurationError(f"{option} gives {name!r} twice; give it once")
+        pairs[name.strip()] = value
+    return pairs
+
+
+def _read_value(text: str) -> JsonValue:
+    if not text.startswith(("[", "{")):
+        return text
+    try:
+        value: JsonValue = json.loads(text)
+    except ValueError:
+        return text  # a prompt may begin with a bracket
+    return value
