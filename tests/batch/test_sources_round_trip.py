@@ -30,12 +30,16 @@ def prompts(characters: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 @SAME_FOLDER
 @given(
     rows=st.lists(st.tuples(prompts(CHARACTERS), st.text(CHARACTERS)), min_size=1),
-    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
-    end=st.sampled_from(["\r\n", "\n"]),
+    quote_all=st.booleans(),
 )
-def test_csv(tmp_path: Path, rows: list[tuple[str, str]], quoting: int, end: str) -> None:
+def test_csv(tmp_path: Path, rows: list[tuple[str, str]], *, quote_all: bool) -> None:
     text = io.StringIO(newline="")
-    writer = csv.writer(text, quoting=1 if quoting == csv.QUOTE_ALL else 0, lineterminator=end)
+    # With LF alone as its line end, the module leaves a CR unquoted, which no reader can mend.
+    writer = (
+        csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
+        if quote_all
+        else csv.writer(text)
+    )
     writer.writerows([("prompt", "note"), *rows])
     found = list(read_requests(write_file(tmp_path, "a.csv", text.getvalue()), OPTIONS))
     assert [one.params["prompt"] for one in found] == [prompt for prompt, _ in rows]

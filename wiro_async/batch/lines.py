@@ -98,10 +98,9 @@ def read_lines(stream: TextIO, *, longest: int = LONGEST_LINE) -> Iterator[str]:
     Raises:
         PlacedProblem: for a line that is not UTF-8 text, or longer than `longest`.
     """
-    for number in itertools.count(1):
-        line = stream.readline(longest + 1)
-        if not line:
-            return
+    number = 0
+    while line := stream.readline(longest + 1):
+        number += 1
         _check_text(line, number)
         if len(line) > longest:
             raise PlacedProblem(

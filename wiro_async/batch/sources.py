@@ -191,7 +191,8 @@ def _results(path: Path, read: _Reader, options: SourceOptions) -> Iterator[_Res
     try:
         with open_text(path) as stream:
             for position, (line, make) in enumerate(read(read_lines(stream), options), start=1):
-                yield _make_request(make, position, options, evolve(place, line=line))
+                row = _Place(file=place.file, line=line)
+                yield _make_request(make, position, options, row)
     except PlacedProblem as problem:
         yield evolve(place, line=problem.line, column=problem.column), problem
         return
@@ -206,8 +207,13 @@ def _make_request(
     make: Callable[[], BatchRequest], position: int, options: SourceOptions, place: _Place
 ) -> _Result:
     try:
-        draft = evolve(make(), origin=f"{place.file}, line {place.line}")
-        request = finish_request(draft, position, model=options.model, params=options.params)
+        request = finish_request(
+            make(),
+            position,
+            model=options.model,
+            params=options.params,
+            origin=f"{place.file}, line {place.line}",
+        )
         check_request(request.model or "", request.params)
     except PlacedProblem as problem:
         return evolve(place, column=problem.column), problem
