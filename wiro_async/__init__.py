@@ -4,6 +4,8 @@ The asyncio-native client of the Wiro AI generation API. See the README for a to
 `WiroSession` for everything else. The emulator of the service is `wiro_async.emulator`.
 """
 
+from importlib.metadata import version
+
 from wiro_async.api import Statistics
 from wiro_async.batch.engine import Batch
 from wiro_async.batch.requests import BatchRequest, SourceOptions
@@ -42,6 +44,8 @@ from wiro_async.protocol.polling import PollSchedule
 from wiro_async.protocol.retry import RetryPolicy
 from wiro_async.session import WiroSession
 from wiro_async.task import Outcome, Output, Task, TaskEvent, TaskStatus
+
+__version__ = version("wiro-async")
 
 __all__ = [
     "ApiError",
@@ -86,6 +90,7 @@ __all__ = [
     "TransportError",
     "WiroError",
     "WiroSession",
+    "__version__",
     "as_completed",
     "check_source",
     "read_requests",

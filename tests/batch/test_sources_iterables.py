@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterable, Iterator
 from decimal import Decimal
 from typing import cast
@@ -19,7 +20,9 @@ async def collect(
     requests: object, *, model: str | None = FLUX, params: JsonObject | None = None
 ) -> list[BatchRequest]:
     items = cast("Iterable[str]", requests)
-    return [one async for one in as_requests(items, model=model, params=params)]
+    found = [one async for one in as_requests(items, model=model, params=params)]
+    assert [error for _, error in found if error is not None] == []
+    return [request for request, _ in found]
 
 
 async def test_prompts_mappings_and_requests_get_numbers_and_defaults() -> None:
@@ -77,9 +80,9 @@ async def test_nothing_is_read_ahead_of_demand() -> None:
         given.clear()
         requests = as_requests(source, model=FLUX)
         assert given == []
-        assert (await anext(requests)).params == {"prompt": "a"}
+        assert (await anext(requests))[0].params == {"prompt": "a"}
         assert given == ["a"]
-        assert [one.custom_id async for one in requests] == ["000002", "000003"]
+        assert [one.custom_id async for one, _ in requests] == ["000002", "000003"]
         assert given == ["a", "b", "c"]
 
 
@@ -118,12 +121,17 @@ ENDLESS["loop"] = ENDLESS
 async def test_an_item_that_is_no_request_is_named(
     item: object, field: str | None, text: str
 ) -> None:
-    with pytest.raises(InvalidRequest) as caught:
-        await collect(["a cat", item])
-    assert caught.value.message.startswith(f"request 2 (index 1): {text}")
-    assert caught.value.field == field
+    given = cast("Iterable[str]", ["a cat", item, "a dog"])
+    (_, none), (request, error), (last, _) = [one async for one in as_requests(given, model=FLUX)]
+    assert none is None
+    assert request == BatchRequest(custom_id="000002")
+    assert isinstance(error, InvalidRequest)
+    assert error.message.startswith(f"request 2 (index 1): {text}")
+    assert error.field == field
+    assert last.custom_id == "000003"  # what follows is read all the same
 
 
 async def test_a_request_needs_a_model() -> None:
-    with pytest.raises(InvalidRequest, match=r"request 1 .*no model is named.*model= in Python"):
-        await collect(["a cat"], model=None)
+    _, error = await anext(as_requests(["a cat"]))
+    assert error is not None
+    assert re.match(r"request 1 .*no model is named.*model= in Python", error.message)

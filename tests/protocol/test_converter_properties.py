@@ -76,3 +76,33 @@ def test_a_size_survives_as_text_and_as_number(size: int) -> None:
 @given(st.decimals(min_value=0, max_value=10**6, places=12))
 def test_money_keeps_every_digit(price: Decimal) -> None:
     assert str(CONVERTER.structure({"totalcost": str(price)}, Task).total_cost) == str(price)
+
+
+# On the page many times are the same second: here each has one of its own.
+TIMES = {
+    "createtime": "created_at",
+    "accepttime": "accepted_at",
+    "assigntime": "assigned_at",
+    "preprocessstarttime": "preprocess_started_at",
+    "preprocessendtime": "preprocess_ended_at",
+    "starttime": "started_at",
+    "endtime": "ended_at",
+    "postprocessstarttime": "postprocess_started_at",
+    "postprocessendtime": "postprocess_ended_at",
+    "canceltime": "cancelled_at",
+}
+OUTPUT_TIMES = {
+    "addedtime": "added_at",
+    "modifiedtime": "modified_at",
+    "expiretime": "expires_at",
+}
+
+
+def test_each_time_has_a_place_of_its_own() -> None:
+    row = {wire: str(1734513807 + index) for index, wire in enumerate(TIMES)}
+    output_row = {wire: 1734513807 + index for index, wire in enumerate(OUTPUT_TIMES)}
+    task = CONVERTER.structure({**row, "outputs": [output_row]}, Task)
+    for wire, name in TIMES.items():
+        assert getattr(task, name).timestamp() == int(row[wire])
+    for wire, name in OUTPUT_TIMES.items():
+        assert getattr(task.outputs[0], name).timestamp() == output_row[wire]

@@ -1,0 +1,1 @@
+"""Many requests: read from a file or an iterable, run, and written down as they end."""

@@ -72,6 +72,7 @@ class _Progress:
 
     request: BatchRequest
     started_at: float
+    problem: WiroError | None = None
     handle: TaskHandle | None = None
     files: tuple[SavedFile, ...] = ()
 
@@ -213,16 +214,15 @@ class Batch:
             while True:
                 await self._window.acquire()
                 try:
-                    request = await anext(requests)
+                    request, problem = await anext(requests)
                 except StopAsyncIteration:
                     return
                 except Exception as error:  # noqa: BLE001 - the caller's own code; raised at the end
                     self._source_error = error
                     return
-                items.start_soon(self._process, request)
+                items.start_soon(self._process, _Progress(request, _now(), problem))
 
-    async def _process(self, request: BatchRequest) -> None:
-        progress = _Progress(request, _now())
+    async def _process(self, progress: _Progress) -> None:
         try:
             item = await self._carry_out(progress)
         except asyncio.CancelledError:
@@ -235,8 +235,9 @@ class Batch:
 
     async def _carry_out(self, progress: _Progress) -> BatchItem | None:
         """Run, watch and download one request; None if it was not begun."""
-        request = progress.request
-        error: WiroError | None = None
+        request, error = progress.request, progress.problem
+        if error is not None:
+            return progress.end(error, _now())
         try:
             self._check_unique(request)
             async with self._in_flight:

@@ -207,7 +207,7 @@ def _is_parameter(name: str, model: str | None, roles: Roles, *, open_ended: boo
         return True
     meant = _find_spelling(name, own) if len(name) <= _LONGEST_NAME_SHOWN else None
     # A "Prompt" beside the field that was named as the prompt is metadata like any other.
-    if False:
+    if meant is not None and meant != "prompt" and meant not in roles.mapped:
         raise InvalidRequest(
             f"{name!r} would not be sent, because the parameter is spelled {meant!r}: rename it, "
             f"or map it with {COLUMN_OPTION}, as in --column {meant}={name}",

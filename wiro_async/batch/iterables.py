@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
 
 from wiro_async.batch.fields import request_from_object
-from wiro_async.batch.requests import BatchRequest, SourceOptions, finish_request
+from wiro_async.batch.requests import BatchRequest, SourceOptions, finish_request, numbered_id
 from wiro_async.errors import ConfigurationError, InvalidRequest
 from wiro_async.task import JsonObject, JsonValue
 
@@ -16,16 +16,16 @@ def as_requests(
     *,
     model: str | None = None,
     params: JsonObject | None = None,
-) -> AsyncGenerator[BatchRequest, None]:
+) -> AsyncGenerator[tuple[BatchRequest, InvalidRequest | None], None]:
     """Read what a batch was given, one item at a time and none before it is asked for.
 
     A text is a prompt; a mapping is read like an object of a JSON Lines file. Each request comes
     out with an id, a model and the defaults under its parameters. Values are not checked against
-    the model here: one wrong prompt must not end a batch that is under way.
+    the model here. An item that is no request comes out as its number and the error, which
+    names its position: one wrong item must not end a batch that is under way.
 
     Raises:
         ConfigurationError: at once, for what is no collection of requests.
-        InvalidRequest: on the way, for an item that is no request; it names the position.
     """
     if isinstance(requests, str | bytes | bytearray | Mapping | BatchRequest):
         raise ConfigurationError(
@@ -43,7 +43,7 @@ def as_requests(
 
 async def _finished(
     requests: Iterable[object] | AsyncIterable[object], options: SourceOptions
-) -> AsyncGenerator[BatchRequest, None]:
+) -> AsyncGenerator[tuple[BatchRequest, InvalidRequest | None], None]:
     position = 0
     async for item in _one_by_one(requests):
         position += 1
@@ -51,10 +51,11 @@ async def _finished(
             request = _request_from_item(item, options)
             finished = finish_request(request, position, model=options.model, params=options.params)
         except InvalidRequest as error:
-            raise InvalidRequest(
-                f"request {position} (index {position - 1}): {error.message}", field=error.field
-            ) from None
-        yield finished
+            nameless = BatchRequest(custom_id=numbered_id(position))
+            text = f"request {position} (index {position - 1}): {error.message}"
+            yield nameless, InvalidRequest(text, field=error.field)
+        else:
+            yield finished, None
 
 
 async def _one_by_one(

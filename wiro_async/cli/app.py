@@ -13,9 +13,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 
+from wiro_async import __version__
 from wiro_async.batch.requests import Format, SourceOptions
 from wiro_async.catalog import check_request
 from wiro_async.cli.batch import run_batch
@@ -32,8 +32,7 @@ EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
     name="wiro",
-    help="Run models of the Wiro AI generation API: one, or thousands from a file.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -72,6 +71,19 @@ Faults = Annotated[
         help="Emulator: a scripted fault, such as Run:rate_limit:times=1,retry_after=0.2.",
     ),
 ]
+
+
+@app.callback()
+def main_command(
+    context: typer.Context,
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    """Run models of the Wiro AI generation API: one, or thousands from a file."""
+    if version:
+        typer.echo(__version__)
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 @app.command("run")
@@ -208,19 +220,15 @@ def emulator_command(
 def run_app() -> int:
     """Run the command line of this process; the exit code."""
     try:
-        code = app(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        return EXIT_USAGE
+        app()
+    except SystemExit as exit_:  # how typer ends, also when all is well
+        return exit_.code if isinstance(exit_.code, int) else EXIT_USAGE
     except (ConfigurationError, InvalidRequest, OutputDirectoryError) as error:
         complain(error.message)
         return EXIT_USAGE
     except WiroError as error:
         complain(error.message)
         return EXIT_FAILED
-    except (KeyboardInterrupt, asyncio.CancelledError, click.Abort):
-        complain("interrupted")
-        return EXIT_INTERRUPTED
     except Exception as error:
         if "WIRO_DEBUG" in os.environ:
             raise
@@ -228,12 +236,16 @@ def run_app() -> int:
             f"this should not have happened ({type(error).__name__}: {error}); set WIRO_DEBUG=1 to "
             "see where, and please report it"
         )
-        return EXIT_FAILED
-    return code if isinstance(code, int) else 0
+    return EXIT_FAILED
 
 
 def _finish(work: Coroutine[object, object, int]) -> None:
-    raise typer.Exit(asyncio.run(work))
+    try:
+        code = asyncio.run(work)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        complain("interrupted")
+        code = EXIT_INTERRUPTED
+    raise typer.Exit(code)
 
 
 def _read_format(name: str | None) -> Format | None:

@@ -8,6 +8,7 @@ the fault wants it. The CDN's requests skip credentials, rate and body.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -50,6 +51,8 @@ class Service:
     """Why the emulator cannot go on, if it cannot."""
     on_run: Callable[[BookedTask], None]
     """Told of every new task."""
+    closing: asyncio.Event = attrs.field(factory=asyncio.Event)
+    """Set when the emulator closes: nobody is kept waiting after that."""
 
     def application(self) -> web.Application:
         """Give the web application with every path of the service."""
@@ -95,7 +98,7 @@ class Service:
             response = _response(self._do(attrs.evolve(call, fate=_FATES.get(fault.action))))
         else:
             response = _response(self._excuse(fault))
-        return await _spoil(request, response, fault)
+        return await self._spoil(request, response, fault)
 
     async def _file(self, request: web.Request) -> web.StreamResponse:
         books = self.world.books
@@ -115,7 +118,7 @@ class Service:
             response = self._lookup(request, task, (folder, name))
         else:
             response = _response(self._excuse(fault))
-        return await _spoil(request, response, fault)
+        return await self._spoil(request, response, fault)
 
     async def _books(self, _: web.Request) -> web.StreamResponse:
         return web.json_response(self.world.look(self.now()).to_dict())
@@ -165,6 +168,26 @@ class Service:
         }
         return excuses.get(fault.action, refusals.TASK_UNKNOWN)
 
+    async def _spoil(
+        self, request: web.Request, response: web.Response, fault: Fault
+    ) -> web.StreamResponse:
+        """Send the response in the way in which the fault wants it to arrive."""
+        match fault.action:
+            case "drop_before" | "drop_after":
+                return _cut(request, response)
+            case "truncate":
+                return await _send_half(request, response)
+            case "status":
+                return web.Response(status=fault.status, text=PLAIN)
+            case "html":
+                return web.Response(text=HTML, content_type="text/html")
+            case "delay":
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self.closing.wait(), fault.seconds)
+                return response
+            case _:
+                return response
+
     def _say(self, answer: dict[str, Any] | Refusal) -> web.Response:
         self._count(answer.kind if isinstance(answer, Refusal) else "ok")
         return _response(answer)
@@ -182,28 +205,9 @@ def _response(answer: dict[str, Any] | Refusal) -> web.Response:
     return response
 
 
-async def _spoil(request: web.Request, response: web.Response, fault: Fault) -> web.StreamResponse:
-    """Send the response in the way in which the fault wants it to arrive."""
-    match fault.action:
-        case "drop_before" | "drop_after":
-            return _cut(request, response)
-        case "truncate":
-            return await _send_half(request, response)
-        case "status":
-            return web.Response(status=fault.status, text=PLAIN)
-        case "html":
-            return web.Response(text=HTML, content_type="text/html")
-        case "delay":
-            await asyncio.sleep(fault.seconds)
-            return response
-        case _:
-            return response
-
-
 def _cut(request: web.Request, response: web.Response) -> web.Response:
     """Cut the connection; the response is for form's sake, it reaches nobody."""
-    if request.transport is not None:  # the client may have been faster
-        request.transport.abort()
+    request.protocol.force_close()
     return response
 
 
@@ -214,7 +218,5 @@ async def _send_half(request: web.Request, response: web.Response) -> web.Stream
     half.content_length = len(content)
     await half.prepare(request)
     await half.write(content[: len(content) // 2])
-    if request.transport is not None:
-        # Not abort(): what was written has to get out first.
-        request.transport.close()
+    request.protocol.force_close()
     return half

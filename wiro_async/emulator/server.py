@@ -6,10 +6,12 @@ can run in one process, each on a port of its own. Closing waits until the socke
 workers and the temporary folder are gone.
 """
 
+import asyncio
 import importlib.util
 import socket
 import time
 from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack
 from decimal import Decimal
 from types import TracebackType
 from typing import Any, Self
@@ -28,7 +30,7 @@ from wiro_async.emulator.shelf import Shelf
 from wiro_async.emulator.studio import Commission, Drawn, Studio
 from wiro_async.emulator.world import Terms, World
 
-# How long requests that are still being answered (a `delay` fault, say) hold up the closing.
+# Connections are cut before the handlers are waited for, so nothing takes long any more.
 _SECONDS_OF_GRACE = 0.1
 
 _positive: Callable[[Any, Any, Any], Any] = attrs.validators.gt(0)
@@ -96,6 +98,8 @@ class Emulator:
     _born: float = attrs.field(init=False, factory=time.monotonic, repr=False)
     _stopped: float | None = attrs.field(init=False, default=None, repr=False)
     _runner: web.AppRunner | None = attrs.field(init=False, default=None, repr=False)
+    _site: web.SockSite = attrs.field(init=False, repr=False)
+    _service: Service = attrs.field(init=False, repr=False)
     _shelf: Shelf = attrs.field(init=False, repr=False)
     _studio: Studio = attrs.field(init=False, repr=False)
 
@@ -148,7 +152,7 @@ class Emulator:
         self.port = listener.getsockname()[1]
         self._shelf = Shelf(self.seed)
         self._studio = Studio(self.picture_workers, self._on_drawn)
-        service = Service(
+        self._service = Service(
             world=self._world,
             desk=Desk(self._world, self.origin),
             doorkeeper=Doorkeeper(self.api_key, self.api_secret),
@@ -161,10 +165,11 @@ class Emulator:
             on_run=self._on_run,
         )
         self._runner = web.AppRunner(
-            service.application(), access_log=None, shutdown_timeout=_SECONDS_OF_GRACE
+            self._service.application(), access_log=None, shutdown_timeout=_SECONDS_OF_GRACE
         )
         await self._runner.setup()
-        await web.SockSite(self._runner, listener).start()
+        self._site = web.SockSite(self._runner, listener)
+        await self._site.start()
 
     async def aclose(self) -> None:
         """Close the port, end the workers and delete the files; once is enough, twice is fine.
@@ -176,9 +181,10 @@ class Emulator:
         if self._runner is None or self._stopped is not None:
             return
         self._stopped = time.monotonic()
-        await self._runner.cleanup()
-        await self._studio.aclose()
-        self._shelf.clear()
+        async with AsyncExitStack() as stack:
+            stack.callback(self._shelf.clear)
+            stack.push_async_callback(self._studio.aclose)
+            await self._hang_up(self._runner)
         if self._studio.failure is not None:
             raise RuntimeError(self._studio.failure)
 
@@ -193,6 +199,18 @@ class Emulator:
         trace: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+    async def _hang_up(self, runner: web.AppRunner) -> None:
+        """Close the port and every connection, and wait for the handlers."""
+        await self._site.stop()
+        self._service.closing.set()
+        # Cut by hand, and given a moment to notice: aiohttp's own cleanup raises a
+        # CancelledError that nobody asked for when a client leaves while it waits.
+        for connection in runner.server.connections if runner.server else ():
+            if connection.transport is not None:
+                connection.transport.abort()
+        await asyncio.sleep(0)
+        await runner.cleanup()
 
     def _now(self) -> float:
         end = time.monotonic() if self._stopped is None else self._stopped

@@ -99,16 +99,13 @@ class Studio:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _work(self) -> None:
-        lost = await self._serve(None)
-        if lost is not None and self.failure is None:
-            _log.warning("a drawing worker died and is replaced")
-            lost = await self._serve(lost)
-        if lost is not None and self.failure is None:
-            self._fail("its drawing worker died twice")
+        lost = await self._serve(await self._next())
+        _log.warning("a drawing worker died and is replaced")
+        await self._serve(lost)
+        self._fail("its drawing worker died twice")
 
-    async def _serve(self, commission: Commission | None) -> Commission | None:
+    async def _serve(self, commission: Commission) -> Commission:
         """Draw with one process until it dies; give the picture that it left undone."""
-        commission = commission or await self._next()
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-P", str(self._painter), stdin=PIPE, stdout=PIPE
         )
