@@ -105,16 +105,6 @@ class SourceError(InvalidRequest):
         self.line = line
         self.column = column
 
-    def __reduce__(self) -> tuple[object, ...]:
-        """Rebuild from the finished text: the place must not be written in front twice."""
-        return (_rebuild_source_error, (self.message, self.__dict__))
-
-
-def _rebuild_source_error(message: str, state: dict[str, object]) -> SourceError:
-    error = SourceError(message)
-    error.__dict__.update(state)
-    return error
-
 
 class OutputDirectoryError(WiroError):
     """Raised when results cannot be written where they were asked for; nothing was sent."""

@@ -217,7 +217,7 @@ class TaskHandle:
                 token=self.token,
                 task=task,
             )
-        said = clean_words(task.debug_error) or "the service gives no reason"
+        said = clean_words(task.debug_error).rstrip(".") or "the service gives no reason"
         exit_code = f", exit code {task.exit_code}" if task.exit_code else ""
         raise TaskFailed(
             f"{names} failed in {task.status}{exit_code}: {said}. It is not billed",

@@ -352,16 +352,16 @@ def find_credentials(
     Raises:
         CredentialsError: if there is no key, or a secret without a key.
     """
-    where = "arguments"
+    where = "among the arguments"
     if not api_key and not api_secret:
-        where = "environment"
+        where = "in the environment"
         api_key = environment.get("WIRO_API_KEY", "").strip()
         api_secret = environment.get("WIRO_API_SECRET", "").strip()
     if api_key:
         return Credentials(api_key=api_key, api_secret=api_secret or None)
     if api_secret:
         raise CredentialsError(
-            f"the {where} give a secret without a key: set WIRO_API_KEY beside WIRO_API_SECRET, "
+            f"there is a secret without a key {where}: set WIRO_API_KEY beside WIRO_API_SECRET, "
             "or pass api_key= and api_secret= together"
         )
     raise CredentialsError(

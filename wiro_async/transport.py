@@ -235,4 +235,6 @@ def _failure(error: Exception, path: str, evidence: _Evidence) -> TransportError
 def _describe(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return f"timeout: {error}" if str(error) else "timeout"
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    # aiohttp wraps the system's own words in its view of TLS; these say it plainly.
+    words = getattr(error, "os_error", None) or error
+    return f"{type(error).__name__}: {words}" if str(words) else type(error).__name__

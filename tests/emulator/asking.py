@@ -46,7 +46,7 @@ class Asker:
     emulator: Emulator
     http: aiohttp.ClientSession
 
-    async def __call__(self, endpoint: str, fields: object = None, **request: Any) -> Reply:
+    async def __call__(self, endpoint: str, fields: object = None, **request: Any) -> Reply:  # noqa: ANN401 (aiohttp's options)
         """POST to an endpoint, signed, with `fields` as JSON unless other data is given."""
         headers = headers_for(self.emulator.api_key, self.emulator.api_secret)
         headers.update(request.pop("headers", {}))
@@ -56,7 +56,7 @@ class Asker:
         async with self.http.post(url, headers=headers, **request) as response:
             return await _read(response)
 
-    async def get(self, url: str, **request: Any) -> Reply:
+    async def get(self, url: str, **request: Any) -> Reply:  # noqa: ANN401 (the same)
         async with self.http.get(url, **request) as response:
             return await _read(response)
 
@@ -84,7 +84,7 @@ async def _read(response: aiohttp.ClientResponse) -> Reply:
 
 
 @asynccontextmanager
-async def asking(**settings: Any) -> AsyncIterator[Asker]:
+async def asking(**settings: Any) -> AsyncIterator[Asker]:  # noqa: ANN401 (Emulator's)
     """Open a fast emulator that does not draw, unless told otherwise, and ask it."""
     settings = {"speed": 1000.0, "picture_pixels": 0, **settings}
     async with Emulator(**settings) as emulator, aiohttp.ClientSession() as http:

@@ -7,15 +7,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from wiro_async.emulator import pictures
 from wiro_async.emulator.pictures import PANEL_SHARE, SCENES, Dice, Job, draw, drawable, fulfil
 
-RATIOS = "1:1 16:9 9:16 4:3 3:4 3:2 2:3 4:5 5:4 21:9 9:21 2:1 1:2".split()
+RATIOS = [
+    "1:1",
+    "16:9",
+    "9:16",
+    "4:3",
+    "3:4",
+    "3:2",
+    "2:3",
+    "4:5",
+    "5:4",
+    "21:9",
+    "9:21",
+    "2:1",
+    "1:2",
+]
 
 
-def job(**changes: Any) -> Job:
+def job(**changes: Any) -> Job:  # noqa: ANN401 (Job's)
     order = {
         "prompt": "a lighthouse",
         "model": "black-forest-labs/flux-pro-1-1-ultra",
@@ -53,20 +67,20 @@ def test_the_same_job_is_the_same_picture_and_every_other_one_is_not() -> None:
 
 
 def test_every_kind_of_scene_is_drawn_somewhere() -> None:
-    class Counted(Dice):
-        scenes: set[int] = set()
+    scenes: set[int] = set()
 
+    class Counted(Dice):
         def below(self, count: int) -> int:
             number = super().below(count)
             if count == len(SCENES):
-                self.scenes.add(number)
+                scenes.add(number)
             return number
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pictures, "Dice", Counted)
         for number in range(60):
             draw(job(prompt=f"prompt {number}", pixels=64))
-    assert Counted.scenes == set(range(len(SCENES)))
+    assert scenes == set(range(len(SCENES)))
 
 
 def test_the_hungriest_scene_never_runs_out_of_dice() -> None:
@@ -79,15 +93,21 @@ def test_prompts_of_the_page_s_length_are_written_whole(
     count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[str] = []
-    original = pictures.ImageDraw.ImageDraw.text
+    original = ImageDraw.ImageDraw.text
 
-    def spy(self: Any, at: tuple[float, float], text: str, **style: Any) -> None:
+    def spy(
+        self: ImageDraw.ImageDraw,
+        at: tuple[float, float],
+        text: str,
+        font: ImageFont.FreeTypeFont,
+        fill: tuple[int, ...],
+    ) -> None:
         written.append(text)
-        right = at[0] + style["font"].getlength(text)
+        right = at[0] + font.getlength(text)
         assert right <= self.im.size[0], f"{text!r} runs out of the picture"
-        original(self, at, text, **style)
+        original(self, at, text, font=font, fill=fill)
 
-    monkeypatch.setattr(pictures.ImageDraw.ImageDraw, "text", spy)
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", spy)
     prompt = " ".join(f"word{n}" for n in range(count))
     for aspect in ("16:9", "9:16", "1:1"):
         written.clear()
@@ -99,10 +119,13 @@ def test_prompts_of_the_page_s_length_are_written_whole(
 
 def test_a_very_long_prompt_is_cut_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
-    fit = pictures._fit
-    monkeypatch.setattr(
-        pictures, "_fit", lambda *args, **more: sizes.append(fit(*args, **more)) or sizes[-1]
-    )
+    original = pictures._fit
+
+    def spy(text: str, room: tuple[int, int], largest: int) -> tuple[int, list[str]]:
+        sizes.append(original(text, room, largest))
+        return sizes[-1]
+
+    monkeypatch.setattr(pictures, "_fit", spy)
     draw(job(prompt="word " * 3000, pixels=640))
     draw(job(prompt="w" * 3000, pixels=640, aspect="9:21"))
     for type_size, lines in sizes:
@@ -123,8 +146,8 @@ def test_one_long_word_takes_smaller_type_rather_than_running_out() -> None:
     ("text", "letters"),
     [
         ("plain", "plain"),
-        ("café — ığdır", "cafe - igdir"),
-        ("two\nlines\tand ’quotes’", "two lines and ’quotes’"),
+        ("café \u2014 \u0131ğd\u0131r", "cafe - igdir"),
+        ("two\nlines\tand \u2019quotes\u2019", "two lines and \u2019quotes\u2019"),
         ("日本 😀 \udcff", "?? ? ?"),
         ("", ""),
     ],
@@ -134,7 +157,7 @@ def test_what_the_font_has(text: str, letters: str) -> None:
     draw(job(prompt=text, pixels=64))
 
 
-def line_for(path: Path, **changes: Any) -> str:
+def line_for(path: Path, **changes: Any) -> str:  # noqa: ANN401 (Job's)
     return json.dumps({**job(pixels=32)._asdict(), "path": str(path), **changes})
 
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import wiro_async.emulator as package
-from tests.emulator.asking import FLUX, asking
+from tests.emulator.asking import FLUX, Asker, asking
 from wiro_async.emulator import Emulator, studio
 
 
@@ -89,13 +89,17 @@ async def test_broken_drawing_is_told_by_every_answer_and_by_the_end(
     painter = tmp_path / "painter.py"
     painter.write_text("import os; os._exit(3)")
     monkeypatch.setattr(studio.Studio.__init__, "__defaults__", (painter,))
-    with pytest.raises(RuntimeError, match="its drawing worker died twice"):
-        async with asking(picture_pixels=32) as ask:
-            await ask.run()
-            while (reply := await ask(FLUX, {"prompt": "x"})).status == 200:
-                await asyncio.sleep(0.001)
-            assert reply.status == 500
-            assert b"its drawing worker died twice" in reply.body
+    async with asking(picture_pixels=0) as ask:
+        broken = Emulator(picture_pixels=32)
+        await broken.start()
+        asker = Asker(broken, ask.http)
+        await asker.run()
+        while (reply := await asker(FLUX, {"prompt": "x"})).status == 200:
+            pass
+        assert reply.status == 500
+        assert b"its drawing worker died twice" in reply.body
+        with pytest.raises(RuntimeError, match="its drawing worker died twice"):
+            await broken.aclose()
 
 
 async def test_a_task_of_a_model_that_does_not_draw_needs_no_worker() -> None:
@@ -139,8 +143,8 @@ def test_settings_out_of_range(setting: dict[str, Any]) -> None:
 
 
 def test_money_is_exact_however_it_is_given() -> None:
-    assert Emulator(price=0.06).price == Decimal("0.06")  # type: ignore[arg-type] # converted
-    assert Emulator(balance="12.5").balance == Decimal("12.5")  # type: ignore[arg-type] # converted
+    assert Emulator(price=0.06).price == Decimal("0.06")
+    assert Emulator(balance="12.5").balance == Decimal("12.5")
 
 
 def test_without_pillow_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -175,8 +175,8 @@ class BatchSummary:
             f"{self.counts[status]} {status}" for status in ItemStatus if self.counts[status]
         )
         lines = [
-            f"{self.total} requests: {ended or 'none'}",
-            f"{self.files} files, {self.size_bytes / 1e6:.1f} MB",
+            f"{_count(self.total, 'request')}: {ended or 'none'}",
+            f"{_count(self.files, 'file')}, {self.size_bytes / 1e6:.1f} MB",
             f"cost {format_cost(self.cost)}"
             + (f" ({self.unpriced} tasks tell no cost)" if self.unpriced else ""),
             f"{self.elapsed_seconds:.1f} s, at most {self.most_in_flight} in flight",
@@ -187,6 +187,10 @@ class BatchSummary:
         if self.stopped_by is not None:
             lines.append(f"stopped early: {self.stopped_by.message}")
         return "\n".join(lines)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def format_cost(cost: Decimal) -> str:

@@ -21,7 +21,7 @@ from wiro_async.catalog import check_request
 from wiro_async.cli.batch import run_batch
 from wiro_async.cli.emulator import serve
 from wiro_async.cli.run import run_one
-from wiro_async.cli.service import EmulatorOptions, ServiceOptions
+from wiro_async.cli.service import EmbeddedEmulator, EmulatorOptions, ServiceOptions
 from wiro_async.cli.show import complain
 from wiro_async.cli.values import read_columns, read_faults, read_params
 from wiro_async.errors import ConfigurationError, InvalidRequest, OutputDirectoryError, WiroError
@@ -104,7 +104,7 @@ def run_command(
         base_url=base_url,
         first_look_seconds=first_look,
         max_in_flight=1,
-        emulator=EmulatorOptions(speed=speed) if emulator else None,
+        emulator=EmbeddedEmulator(options=EmulatorOptions(speed=speed)) if emulator else None,
     )
     _finish(run_one(service, model, params, out))
 
@@ -147,6 +147,9 @@ def batch_command(
     median: Median = 8.0,
     failure_rate: FailureRate = 0.0,
     fault: Faults = None,
+    books: Annotated[
+        Path | None, typer.Option("--books", help="Emulator: write what really happened, as JSON.")
+    ] = None,
 ) -> None:
     """Run a file of prompts and save what comes of each.
 
@@ -172,7 +175,7 @@ def batch_command(
         first_look_seconds=first_look,
         max_in_flight=max_in_flight,
         max_downloads=max_downloads,
-        emulator=emulated if emulator else None,
+        emulator=EmbeddedEmulator(options=emulated, books=books) if emulator else None,
     )
     _finish(run_batch(service, file, options, out))
 

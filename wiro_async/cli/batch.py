@@ -14,6 +14,7 @@ from wiro_async.batch.lines import spool_stdin
 from wiro_async.batch.requests import SourceOptions
 from wiro_async.batch.results import ERRORS_NAME, RESULTS_NAME, ResultFiles
 from wiro_async.batch.sources import check_source, read_requests
+from wiro_async.catalog import check_slug
 from wiro_async.cli.service import ServiceOptions, open_session
 from wiro_async.cli.show import Show, describe_failure, show_batch
 
@@ -25,10 +26,13 @@ async def run_batch(service: ServiceOptions, file: str, options: SourceOptions, 
 
     Raises:
         ConfigurationError: if there are no credentials, or an option cannot work.
+        InvalidRequest: if the model's name is none.
         SourceError: if the file cannot be used as it is.
         OutputDirectoryError: if results cannot be written to `out`.
     """
     ResultFiles(out).check()
+    if options.model is not None:
+        check_slug(options.model)
     with ExitStack() as stack:
         path = stack.enter_context(spool_stdin(sys.stdin.buffer)) if file == "-" else Path(file)
         async with open_session(service) as session:

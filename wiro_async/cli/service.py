@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
+from pathlib import Path
 
+import anyio
 from attrs import asdict, frozen
 
 from wiro_async.emulator import Emulator, Fault
@@ -37,6 +40,14 @@ class EmulatorOptions:
 
 
 @frozen(kw_only=True)
+class EmbeddedEmulator:
+    """An emulator in this process, and where its books are written when it ends."""
+
+    options: EmulatorOptions
+    books: Path | None = None
+
+
+@frozen(kw_only=True)
 class ServiceOptions:
     """Where the service is and how it is used."""
 
@@ -44,7 +55,7 @@ class ServiceOptions:
     first_look_seconds: float | None = None
     max_in_flight: int = 100
     max_downloads: int = 16
-    emulator: EmulatorOptions | None = None
+    emulator: EmbeddedEmulator | None = None
 
 
 @asynccontextmanager
@@ -83,11 +94,15 @@ async def open_session(options: ServiceOptions) -> AsyncIterator[WiroSession]:
         async with _session(options, speed=1.0) as session:
             yield session
         return
-    async with (
-        open_emulator(options.emulator) as emulator,
-        _session(options, speed=options.emulator.speed, emulator=emulator) as session,
-    ):
-        yield session
+    embedded = options.emulator
+    async with open_emulator(embedded.options) as emulator:
+        try:
+            async with _session(options, speed=emulator.speed, emulator=emulator) as session:
+                yield session
+        finally:
+            if embedded.books is not None:
+                text = json.dumps(emulator.books.to_dict(), indent=1)
+                await anyio.Path(embedded.books).write_text(text)
 
 
 def _session(

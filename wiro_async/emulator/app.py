@@ -8,7 +8,6 @@ the fault wants it. The CDN's requests skip credentials, rate and body.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -51,8 +50,8 @@ class Service:
     """Why the emulator cannot go on, if it cannot."""
     on_run: Callable[[BookedTask], None]
     """Told of every new task."""
-    closing: asyncio.Event = attrs.field(factory=asyncio.Event)
-    """Set when the emulator closes: nobody is kept waiting after that."""
+    closing: asyncio.Future[None]
+    """Done when the emulator closes: nobody is kept waiting after that."""
 
     def application(self) -> web.Application:
         """Give the web application with every path of the service."""
@@ -182,8 +181,7 @@ class Service:
             case "html":
                 return web.Response(text=HTML, content_type="text/html")
             case "delay":
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self.closing.wait(), fault.seconds)
+                await asyncio.wait([self.closing], timeout=fault.seconds)
                 return response
             case _:
                 return response

@@ -163,6 +163,7 @@ class Emulator:
             clock=time.monotonic,
             failure=lambda: self._studio.failure,
             on_run=self._on_run,
+            closing=asyncio.get_running_loop().create_future(),
         )
         self._runner = web.AppRunner(
             self._service.application(), access_log=None, shutdown_timeout=_SECONDS_OF_GRACE
@@ -203,7 +204,7 @@ class Emulator:
     async def _hang_up(self, runner: web.AppRunner) -> None:
         """Close the port and every connection, and wait for the handlers."""
         await self._site.stop()
-        self._service.closing.set()
+        self._service.closing.set_result(None)
         # Cut by hand, and given a moment to notice: aiohttp's own cleanup raises a
         # CancelledError that nobody asked for when a client leaves while it waits.
         for connection in runner.server.connections if runner.server else ():

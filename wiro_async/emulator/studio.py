@@ -146,9 +146,9 @@ async def _ask(process: Process, line: bytes) -> bytes:
 
 async def _end(process: Process) -> None:
     """Close a worker's input, at which it ends by itself; the stubborn one is killed."""
-    try:
-        # Empty input, not none: only then is the pipe closed, which is what ends the worker.
-        await asyncio.wait_for(process.communicate(b""), SECONDS_TO_CLOSE)
-    except TimeoutError:
+    # Empty input, not none: only then is the pipe closed, which is what ends the worker.
+    ending = asyncio.ensure_future(process.communicate(b""))
+    await asyncio.wait([ending], timeout=SECONDS_TO_CLOSE)
+    if not ending.done():
         process.kill()
-        await process.communicate()
+    await ending

@@ -22,6 +22,8 @@ And the pace: how fast requests may follow one another.
 
 from __future__ import annotations
 
+import math
+
 from attrs import define, field
 
 # How often a limit that the service stated is tried a little higher.
@@ -83,6 +85,7 @@ class RequestPace:
     rate: float | None = None
     _resumes_at: float = field(init=False, default=0.0)
     _next_at: float = field(init=False, default=0.0)
+    _lowered_at: float = field(init=False, default=-math.inf)
     _forgotten_above: float = field(init=False, default=0.0)
     _window_at: float = field(init=False, default=0.0)
     _window_count: int = field(init=False, default=0)
@@ -102,7 +105,8 @@ class RequestPace:
 
     def on_limited(self, now: float, pause_seconds: float) -> None:
         """A 429 came; nothing goes out for `pause_seconds`."""
-        if not self.is_paused(now):
+        if now >= max(self._resumes_at, self._lowered_at + _WINDOW_SECONDS):
+            self._lowered_at = now
             seen = self.rate if self.rate is not None else max(self._seen_rate, self._window_count)
             self.rate = max(_SLOWEST_RATE, seen / 2)
             self._forgotten_above = max(4 * self.rate, 4.0)

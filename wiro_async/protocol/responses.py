@@ -141,8 +141,8 @@ def decode_task(
         if (task.id is None or task_id is None) and (task.token is None or token is None):
             return task
     raise ServerError(
-        f"{endpoint}: the service answered about task {clean_words(tasks[0].id) or 'without id'} when "
-        f"it was asked about {task_id or 'another'}",
+        f"{endpoint}: the service answered about task {clean_words(tasks[0].id) or 'without id'} "
+        f"when it was asked about {task_id or 'another'}",
         endpoint=endpoint,
         http_status=answer.http_status,
     )

@@ -1,0 +1,135 @@
+"""Servers on this machine that speak raw bytes, and count what they saw of each connection."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from attrs import define, field
+
+JSON_ANSWER = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n"
+    b'{"result":true}'
+)
+
+
+@define
+class Connection:
+    """One connection: what came in, and the ways to answer or end it."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    requests: list[bytes] = field(factory=list)
+
+    async def read_request(self) -> bytes:
+        """One whole request; b"" where the client has closed."""
+        try:
+            head = await self.reader.readuntil(b"\r\n\r\n")
+        except asyncio.IncompleteReadError as error:
+            return error.partial
+        length = 0
+        for line in head.lower().split(b"\r\n"):
+            if line.startswith(b"content-length:"):
+                length = int(line.split(b":")[1])
+        whole = head + await self.reader.readexactly(length)
+        self.requests.append(whole)
+        return whole
+
+    async def write(self, content: bytes) -> None:
+        self.writer.write(content)
+        await self.writer.drain()
+
+    def reset(self) -> None:
+        """End it with RST: what was not read is thrown away."""
+        handle = self.writer.get_extra_info("socket")
+        handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.writer.transport.abort()
+
+
+@define
+class Loopback:
+    """A server that is running."""
+
+    port: int
+    connections: list[Connection] = field(factory=list)
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    @property
+    def requests(self) -> list[bytes]:
+        return [request for one in self.connections for request in one.requests]
+
+
+Behaviour = Callable[[Connection], Awaitable[None]]
+
+
+@asynccontextmanager
+async def serve(behave: Behaviour) -> AsyncIterator[Loopback]:
+    """A server that treats every connection with `behave`, then closes it."""
+    loopback = Loopback(port=0)
+    running: set[asyncio.Task[None]] = set()
+
+    async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = Connection(reader, writer)
+        loopback.connections.append(connection)
+        task = asyncio.current_task()
+        assert task is not None
+        running.add(task)
+        try:
+            await behave(connection)
+        except (ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            running.discard(task)
+            writer.transport.abort() if writer.is_closing() else writer.close()
+
+    server = await asyncio.start_server(meet, "127.0.0.1", 0)
+    loopback.port = server.sockets[0].getsockname()[1]
+    try:
+        yield loopback
+    finally:
+        server.close()
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+def answering(*answers: bytes) -> Behaviour:
+    """Read a request, answer it; so many times, then close."""
+
+    async def behave(connection: Connection) -> None:
+        for answer in answers:
+            if not await connection.read_request():
+                return
+            await connection.write(answer)
+
+    return behave
+
+
+async def stay_silent(connection: Connection) -> None:
+    """Read a request and never answer it."""
+    await connection.read_request()
+    await asyncio.Event().wait()
+
+
+async def reset_at_once(connection: Connection) -> None:
+    """End the connection without reading."""
+    connection.reset()
+
+
+async def reset_after_reading(connection: Connection) -> None:
+    """Read a whole request, then end the connection."""
+    await connection.read_request()
+    connection.reset()
+
+
+def free_port() -> int:
+    """A port where nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
