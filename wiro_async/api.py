@@ -26,6 +26,7 @@ from wiro_async.errors import (
     RateLimited,
     RunOutcomeUnknown,
     ServerError,
+    SessionStateError,
     WiroError,
 )
 from wiro_async.protocol.limits import RequestPace
@@ -77,28 +78,59 @@ class Api:
     repeats: int = 0
     _budget: RetryBudget = field(init=False)
     _on_wire: set[asyncio.Task[object]] = field(init=False, factory=set)
+    _loop: asyncio.AbstractEventLoop = field(init=False, factory=asyncio.get_running_loop)
+    _is_closed: bool = field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
         self._budget = RetryBudget(self.policy.budget)
 
-    async def attempt(self, request: Request, decode: Callable[[Answer, str], T]) -> T:
+    def require_loop(self) -> None:
+        """Raise a `SessionStateError` anywhere but on the session's own event loop."""
+        if asyncio._get_running_loop() is not self._loop:  # noqa: SLF001 - None where none runs
+            raise SessionStateError(
+                "this session belongs to another event loop than the running one: open a "
+                "session on each loop, for one inside the coroutine given to asyncio.run()"
+            )
+
+    async def attempt(
+        self,
+        request: Request,
+        decode: Callable[[Answer, str], T],
+        *,
+        on_send: Callable[[], None] = lambda: None,
+    ) -> T:
         """Send one attempt, once the pace allows it, and decode its answer.
 
         A Run that is on the wire when the caller is cancelled is finished and decoded before
         the cancellation goes through: `decode` is where its outcome is recorded.
 
+        Args:
+            request: what is sent.
+            decode: takes the answer and the request's path.
+            on_send: called when the waiting is over, just before the attempt is made.
+
         Raises:
             WiroError: whatever the attempt ended with.
         """
-        loop = asyncio.get_running_loop()
+        self.require_loop()
+        loop = self._loop
         while (wait := self.pace.reserve(loop.time())) > 0:
             await asyncio.sleep(wait)
             if not self.pace.is_paused(loop.time()):
                 break
+        if self._is_closed:
+            raise SessionStateError(f"{request.path}: not sent, the session was closed before")
+        on_send()
         exchange = self._exchange(request, decode)
         return await (self._finish(exchange) if request.is_billable else exchange)
 
-    async def call(self, request: Request, decode: Callable[[Answer, str], T]) -> T:
+    async def call(
+        self,
+        request: Request,
+        decode: Callable[[Answer, str], T],
+        *,
+        on_send: Callable[[], None] = lambda: None,
+    ) -> T:
         """Like `attempt`, repeated as long as that is safe and worth it.
 
         Raises:
@@ -107,7 +139,7 @@ class Api:
         failures = 0
         while True:
             try:
-                return await self.attempt(request, decode)
+                return await self.attempt(request, decode, on_send=on_send)
             except WiroError as error:
                 failures += 1
                 wait = self._wait_after(error, failures, is_billable=request.is_billable)
@@ -137,9 +169,16 @@ class Api:
             WiroError: if certainly none was.
         """
         sent_at = time.time()
-        request = build_run(model, params)
+
+        def note_time() -> None:
+            nonlocal sent_at
+            sent_at = time.time()
+
+        def decode(answer: Answer, path: str) -> T:
+            return on_started(decode_run(answer, path))
+
         try:
-            return await self.call(request, lambda a, path: on_started(decode_run(a, path)))
+            return await self.call(build_run(model, params), decode, on_send=note_time)
         except (OutcomeUnknown, ServerError) as error:
             unknown = RunOutcomeUnknown(
                 f"{error.message}. A task may have been made, and may be billed: it was not sent "
@@ -153,7 +192,11 @@ class Api:
         raise unknown
 
     async def aclose(self) -> None:
-        """Wait for the Runs that are on the wire; each is bounded by the request timeout."""
+        """Let nothing more out, and wait for the Runs that are on the wire.
+
+        Each of them is bounded by the request timeout.
+        """
+        self._is_closed = True
         if self._on_wire:
             await asyncio.wait(self._on_wire)
 
@@ -165,7 +208,9 @@ class Api:
             value = decode(answer, request.path)
         except RateLimited as error:
             now = datetime.now(UTC)
-            error.retry_after_seconds = retry_after_seconds(answer.retry_after, now)
+            asked = error.retry_after_seconds = retry_after_seconds(answer.retry_after, now)
+            if asked is not None:
+                error.args = (f"{error.message}; the service asks for a wait of {asked:.0f} s",)
             raise
         self.pace.on_success()
         self._budget.refund()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable
+from collections.abc import AsyncGenerator, Generator, Iterable
 from contextlib import aclosing
 from pathlib import Path
 
@@ -100,6 +100,7 @@ class TaskHandle:
             TaskTimeout: if the caller's patience or the session's task timeout is over.
             WiroError: if its state cannot be read.
         """
+        self._api.require_loop()
         try:
             async with asyncio.timeout(timeout_seconds):
                 await self._watch.wait_done()
@@ -121,6 +122,7 @@ class TaskHandle:
         Raises:
             WiroError: if its state cannot be read any more.
         """
+        self._api.require_loop()
         reader = self._watch.open_reader()
         try:
             while (event := await reader.get()) is not None:
@@ -236,7 +238,7 @@ class TaskHandle:
         )
 
 
-async def as_completed(handles: Iterable[TaskHandle]) -> AsyncIterator[TaskHandle]:
+async def as_completed(handles: Iterable[TaskHandle]) -> AsyncGenerator[TaskHandle, None]:
     """Yield handles as their tasks end, however they end; awaiting one then does not wait."""
     waiting = list(handles)
     done: asyncio.Queue[TaskHandle] = asyncio.Queue()

@@ -12,10 +12,13 @@ import math
 import os
 import random
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
+
+import anyio
 
 from wiro_async.api import Api, Statistics
 from wiro_async.batch.engine import Batch
@@ -163,11 +166,15 @@ class WiroSession:
         if self._loop is None or self._is_closed:
             self._is_closed = True
             return
-        self._require_loop()
+        self._api.require_loop()
         self._is_closed = True
-        await self._api.aclose()
-        await self._tracker.aclose()
-        await self._transport.aclose()
+        # Shielded, since in a cancelled scope of anyio's every await of the closing would fail;
+        # stacked, so that a cancelled waiting for Runs does not leave the rest open.
+        with anyio.CancelScope(shield=True):
+            async with AsyncExitStack() as stack:
+                stack.push_async_callback(self._transport.aclose)
+                stack.push_async_callback(self._tracker.aclose)
+                await self._api.aclose()
 
     async def run(
         self, model: str, params: JsonObject | None = None, *, callback_url: str | None = None
@@ -334,14 +341,7 @@ class WiroSession:
                 "this session is not open: use it inside `async with WiroSession() as wiro:`, "
                 "or await its open()"
             )
-        self._require_loop()
-
-    def _require_loop(self) -> None:
-        if asyncio.get_running_loop() is not self._loop:
-            raise SessionStateError(
-                "this session belongs to another event loop than the running one: open a "
-                "session on each loop, for one inside the coroutine given to asyncio.run()"
-            )
+        self._api.require_loop()
 
 
 def find_credentials(
@@ -376,14 +376,27 @@ def check_base_url(url: str) -> str:
     Raises:
         ConfigurationError: if it is not https, or http on this machine.
     """
-    parts = urlsplit(url)
-    is_local = parts.scheme == "http" and parts.hostname in _LOOPBACK_HOSTS
-    if not parts.hostname or parts.query or not (parts.scheme == "https" or is_local):
+    url = url.strip()
+    if "@" in url:  # and not shown: what stands before it may be a password
+        raise ConfigurationError(
+            f"the base url must not hold a user or a password: write one such as {DEFAULT_BASE_URL}"
+        )
+    try:
+        is_right = _is_base_url(urlsplit(url))
+    except ValueError:  # half an IPv6 address, or a port that is none
+        is_right = False
+    if not is_right:
         raise ConfigurationError(
             f"the base url {url!r} cannot be used: it has to begin with https:// (http:// only "
             f"for this machine), such as {DEFAULT_BASE_URL}"
         )
     return url.rstrip("/")
+
+
+def _is_base_url(parts: SplitResult) -> bool:
+    is_local = parts.scheme == "http" and parts.hostname in _LOOPBACK_HOSTS
+    is_plain = not parts.query and not parts.fragment and parts.port != 0
+    return bool(parts.hostname) and is_plain and (parts.scheme == "https" or is_local)
 
 
 def check_positive(name: str, value: float) -> None:

@@ -181,7 +181,8 @@ class Tracker:
         )
         self._watches.add(watch)
         watch.call_when_done(lambda: self._watches.discard(watch))
-        self._put(watch, now + self._first_wait() if is_new else now)
+        first = now + self._first_wait() if is_new else now
+        self._put(watch, first if watch.deadline is None else min(first, watch.deadline))
         if self._scheduler is None:
             self._scheduler = asyncio.create_task(self._run(), name="wiro_async tracker")
         return watch
