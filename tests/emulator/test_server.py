@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from PIL import Image
 
@@ -81,6 +82,21 @@ async def test_closing_ends_the_drawing_and_deletes_the_files() -> None:
     assert len(books.tasks) == books.in_flight == 20
     # The clock stands still after the end.
     assert ask.emulator._now() == ask.emulator._now()
+
+
+async def test_a_download_that_nobody_reads_does_not_hold_up_the_closing() -> None:
+    async with aiohttp.ClientSession() as http:
+        emulator = Emulator(picture_pixels=0)
+        await emulator.start()
+        form = aiohttp.FormData(default_to_multipart=True)
+        form.add_field("file", io.BytesIO(bytes(32_000_000)), filename="large.bin")
+        (stored,) = (await Asker(emulator, http)("File/Upload", data=form)).json["list"]
+        response = await http.get(stored["url"])
+        began = time.monotonic()
+        await emulator.aclose()
+        assert time.monotonic() - began < 5
+        response.close()
+        assert not emulator._shelf.root.exists()
 
 
 async def test_broken_drawing_is_told_by_every_answer_and_by_the_end(

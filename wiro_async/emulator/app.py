@@ -120,7 +120,8 @@ class Service:
         return await self._spoil(request, response, fault)
 
     async def _books(self, _: web.Request) -> web.StreamResponse:
-        return web.json_response(self.world.look(self.now()).to_dict())
+        now = self.now()
+        return web.json_response({"now": now, **self.world.look(now).to_dict()})
 
     async def _nowhere(self, _: web.Request) -> web.StreamResponse:
         self.world.books.requests["unknown"] += 1

@@ -69,7 +69,7 @@ class BookedTask:
     outputs: tuple[BookedFile, ...] = ()
     """Files of a succeeded task; they stay in the books when they are deleted."""
     answer: str | None = None
-    """The text of a language model that succeeded."""
+    """What a language model says if it succeeds; `None` for a model that draws."""
     drawn: BookedFile | None = None
     """The picture, as soon as it is drawn, whatever becomes of the task."""
     deleted: bool = False

@@ -28,7 +28,7 @@ from PIL import Image, ImageDraw, ImageFont
 SMOOTHING = 2  # everything but text is drawn at twice the size and averaged down
 SMALLEST_TYPE = 11
 OPAQUE = 255
-PANEL_SHARE = 0.58  # the panel with the prompt never covers more of the height than this
+PANEL_SHARE = 0.48  # the panel with the prompt never covers more of the height than this
 
 Colour = tuple[int, int, int]
 Point = tuple[float, float]

@@ -30,7 +30,7 @@ from wiro_async.emulator.shelf import Shelf
 from wiro_async.emulator.studio import Commission, Drawn, Studio
 from wiro_async.emulator.world import Terms, World
 
-# Connections are cut before the handlers are waited for, so nothing takes long any more.
+# How long a client that does not read its answer holds up the closing.
 _SECONDS_OF_GRACE = 0.1
 
 _positive: Callable[[Any, Any, Any], Any] = attrs.validators.gt(0)
@@ -52,7 +52,7 @@ def _dollars(amount: Decimal | float | str) -> Decimal:
 
 @attrs.define(kw_only=True, eq=False)
 class Emulator:
-    """The Wiro API on a port of this machine, with a account of play money.
+    """The Wiro API on a port of this machine, with an account of play money.
 
     An async context manager; `start()` and `aclose()` do the same by hand. It can be
     opened once. The books stay readable after it is closed.
@@ -98,7 +98,6 @@ class Emulator:
     _born: float = attrs.field(init=False, factory=time.monotonic, repr=False)
     _stopped: float | None = attrs.field(init=False, default=None, repr=False)
     _runner: web.AppRunner | None = attrs.field(init=False, default=None, repr=False)
-    _site: web.SockSite = attrs.field(init=False, repr=False)
     _service: Service = attrs.field(init=False, repr=False)
     _shelf: Shelf = attrs.field(init=False, repr=False)
     _studio: Studio = attrs.field(init=False, repr=False)
@@ -169,8 +168,7 @@ class Emulator:
             self._service.application(), access_log=None, shutdown_timeout=_SECONDS_OF_GRACE
         )
         await self._runner.setup()
-        self._site = web.SockSite(self._runner, listener)
-        await self._site.start()
+        await web.SockSite(self._runner, listener).start()
 
     async def aclose(self) -> None:
         """Close the port, end the workers and delete the files; once is enough, twice is fine.
@@ -185,7 +183,10 @@ class Emulator:
         async with AsyncExitStack() as stack:
             stack.callback(self._shelf.clear)
             stack.push_async_callback(self._studio.aclose)
-            await self._hang_up(self._runner)
+            # aiohttp waits for the handlers of open connections only: one whose client has
+            # gone would go on with its delay.
+            self._service.closing.set_result(None)
+            await self._runner.cleanup()
         if self._studio.failure is not None:
             raise RuntimeError(self._studio.failure)
 
@@ -200,18 +201,6 @@ class Emulator:
         trace: TracebackType | None,
     ) -> None:
         await self.aclose()
-
-    async def _hang_up(self, runner: web.AppRunner) -> None:
-        """Close the port and every connection, and wait for the handlers."""
-        await self._site.stop()
-        self._service.closing.set_result(None)
-        # Cut by hand, and given a moment to notice: aiohttp's own cleanup raises a
-        # CancelledError that nobody asked for when a client leaves while it waits.
-        for connection in runner.server.connections if runner.server else ():
-            if connection.transport is not None:
-                connection.transport.abort()
-        await asyncio.sleep(0)
-        await runner.cleanup()
 
     def _now(self) -> float:
         end = time.monotonic() if self._stopped is None else self._stopped

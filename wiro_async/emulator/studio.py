@@ -3,12 +3,12 @@
 Each worker runs `pictures.py` and is started at the first picture it gets; an emulator that
 draws nothing starts none. The file is run by its path, not with `-m` as a part of the
 package, for that would first load the whole client into a process that only draws: measured,
-a fifth of a second and tens of megabytes each. It is not `multiprocessing` either, which
+a third of a second of work instead of a twentieth. It is not `multiprocessing` either, which
 would run the user's own main module a second time.
 
 Pictures are drawn in the order in which their tasks are due. A worker that dies is replaced
 once and its picture drawn again; when that one dies too, or a picture cannot be drawn at
-all, the studio gives up, says so in the log and in `failure`, and draws no more: tasks that
+all, the log and `failure` say so, and every answer of the emulator from then on: tasks that
 could never end have to be noticed.
 """
 
