@@ -128,6 +128,19 @@ async def reset_after_reading(connection: Connection) -> None:
     connection.reset()
 
 
+async def cut_in_the_middle(connection: Connection) -> None:
+    """Read a request, answer a part of what was announced, and close."""
+    await connection.read_request()
+    await connection.write(b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"result":')
+
+
+async def stall_in_the_middle(connection: Connection) -> None:
+    """Read a request, answer a part of what was announced, and say no more."""
+    await connection.read_request()
+    await connection.write(b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"result":')
+    await asyncio.Event().wait()
+
+
 def free_port() -> int:
     """A port where nobody listens."""
     with socket.socket() as probe:

@@ -102,14 +102,12 @@ class WorldTransport(ScriptedTransport):
 
 
 def answered(body: object, *, http_status: int = 200, retry_after: str | None = None) -> Answer:
-    return Answer(
-        http_status=http_status, body=json.dumps(body).encode(), retry_after=retry_after
-    )
+    return Answer(http_status=http_status, body=json.dumps(body).encode(), retry_after=retry_after)
 
 
-def started(task_id: str = "2221", token: str = "tok-2221") -> Answer:
+def started(task_id: str = "2221") -> Answer:
     return answered(
-        {"errors": [], "taskid": task_id, "socketaccesstoken": token, "result": True}
+        {"errors": [], "taskid": task_id, "socketaccesstoken": f"tok-{task_id}", "result": True}
     )
 
 

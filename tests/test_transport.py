@@ -1,40 +1,17 @@
 from __future__ import annotations
 
 import asyncio
-import re
-import ssl
-import traceback
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from types import SimpleNamespace
-from typing import Any, NoReturn
 
-import aiohttp
 import pytest
-from aioresponses import aioresponses
 
 from tests import loopback
-from tests.loopback import Connection, answering, serve
+from tests.loopback import Connection, answering, cut_in_the_middle, serve, stall_in_the_middle
+from tests.wire import DETAIL, FAST, RUN, SIGNED, assert_clean, opened
 from wiro_async import transport as module
 from wiro_async.errors import OutcomeUnknown, RequestNotSent, TransportError
 from wiro_async.protocol.requests import Request
 from wiro_async.protocol.responses import Answer
 from wiro_async.transport import Timeouts, Transport
-
-RUN = Request(path="/Run/o/m", body=b'{"prompt":"a lighthouse"}', is_billable=True)
-DETAIL = Request(path="/Task/Detail", body=b'{"taskid":"1"}')
-SIGNED = {"x-api-key": "hidden-key", "x-signature": "hidden-signature"}
-FAST = Timeouts(request_seconds=0.15, silence_seconds=0.15, connect_seconds=0.1)
-
-
-@asynccontextmanager
-async def opened(base_url: str, timeouts: Timeouts | None = None) -> AsyncIterator[Transport]:
-    transport = Transport(base_url=base_url, timeouts=timeouts or Timeouts())
-    await transport.open()
-    try:
-        yield transport
-    finally:
-        await transport.aclose()
 
 
 async def failure_of(base_url: str, request: Request = RUN) -> TransportError:
@@ -44,14 +21,6 @@ async def failure_of(base_url: str, request: Request = RUN) -> TransportError:
     assert_clean(caught.value)
     assert caught.value.endpoint == request.path
     return caught.value
-
-
-def assert_clean(error: BaseException) -> None:
-    """Nothing secret in an error, nor in anything that hangs on it."""
-    assert error.__cause__ is None
-    assert error.__context__ is None
-    shown = f"{error!r} {error} {vars(error)} {''.join(traceback.format_exception(error))}"
-    assert "hidden" not in shown
 
 
 @pytest.mark.parametrize("request_", [RUN, DETAIL], ids=["run", "read"])
@@ -106,17 +75,6 @@ async def test_a_handshake_that_takes_too_long_is_not_sent() -> None:
         error = await failure_of(f"https://127.0.0.1:{server.port}/v1")
     assert type(error) is RequestNotSent
     assert "timeout" in error.evidence
-
-
-async def cut_in_the_middle(connection: Connection) -> None:
-    await connection.read_request()
-    await connection.write(b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"result":')
-
-
-async def stall_in_the_middle(connection: Connection) -> None:
-    await connection.read_request()
-    await connection.write(b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"result":')
-    await asyncio.Event().wait()
 
 
 AFTER_SENDING = {
@@ -254,9 +212,7 @@ async def test_proxies_of_the_environment_are_not_used_unless_asked_for(
         async with opened(server.base_url) as transport:
             await transport.send(RUN, SIGNED)
         assert (len(server.requests), len(proxy.requests)) == (1, 0)
-        trusting = Transport(
-            base_url=server.base_url, timeouts=Timeouts(), trusts_environment=True
-        )
+        trusting = Transport(base_url=server.base_url, timeouts=Timeouts(), trusts_environment=True)
         await trusting.open()
         await trusting.send(RUN, SIGNED)
         await trusting.aclose()
@@ -273,178 +229,3 @@ async def test_it_is_closed_twice_without_harm() -> None:
     await transport.open()
     await transport.aclose()
     await transport.aclose()
-
-
-class AnswerOfAnyVersion(aiohttp.ClientResponse):
-    """aiohttp 3.14 wants a `stream_writer` that aioresponses does not give yet."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - handed on
-        try:
-            super().__init__(*args, **options)
-        except TypeError:
-            super().__init__(*args, stream_writer=SimpleNamespace(output_size=0), **options)
-
-
-class TestWithoutTrace:
-    """With aioresponses aiohttp's trace never fires: there is no proof, so there is no claim."""
-
-    async def test_an_answer_is_an_answer(self) -> None:
-        async with opened("https://api.test/v1") as transport:
-            with aioresponses() as mocked:
-                mocked.post(
-                    "https://api.test/v1/Run/o/m",
-                    payload={"taskid": "1"},
-                    headers={"Retry-After": "3"},
-                    response_class=AnswerOfAnyVersion,
-                )
-                answer = await transport.send(RUN, SIGNED)
-        assert (answer.http_status, answer.retry_after) == (200, "3")
-        assert answer.body == b'{"taskid": "1"}'
-
-    @pytest.mark.parametrize(
-        "error",
-        [aiohttp.ClientConnectionError("no"), ConnectionRefusedError("no"), TimeoutError()],
-        ids=lambda error: type(error).__name__,
-    )
-    async def test_a_failure_is_unknown(self, error: Exception) -> None:
-        async with opened("https://api.test/v1") as transport:
-            with aioresponses() as mocked:
-                mocked.post("https://api.test/v1/Run/o/m", exception=error)
-                with pytest.raises(OutcomeUnknown) as caught:
-                    await transport.send(RUN, SIGNED)
-        assert "nothing was seen of the attempt" in caught.value.evidence
-        assert_clean(caught.value)
-
-
-def exceptions_below(kind: type[BaseException]) -> set[type[BaseException]]:
-    below = {inner for sub in kind.__subclasses__() for inner in exceptions_below(sub)}
-    return {kind} | below
-
-
-OF_AIOHTTP = {
-    kind
-    for kind in exceptions_below(aiohttp.ClientError)
-    if kind.__module__.startswith("aiohttp.")
-}
-OF_THE_SYSTEM = {
-    OSError,
-    ConnectionError,
-    ConnectionResetError,
-    BrokenPipeError,
-    ssl.SSLError,
-    ssl.SSLCertVerificationError,
-    TimeoutError,
-    ValueError,
-    UnicodeDecodeError,
-}
-
-
-def bare(kind: type[BaseException]) -> BaseException:
-    """An instance that knows the request's headers, as aiohttp's own do, and has no text."""
-
-    class Bare(kind):  # type: ignore[misc, valid-type] # made to try every class alike
-        headers: Mapping[str, str] = SIGNED
-
-        def __init__(self) -> None:
-            return
-
-        def __str__(self) -> str:
-            return ""
-
-    Bare.__name__ = kind.__name__
-    return Bare()
-
-
-class FailingPool:
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
-
-    def post(self, *_: object, **__: object) -> NoReturn:
-        raise self.error
-
-    async def get(self, *_: object, **__: object) -> NoReturn:
-        raise self.error
-
-
-@pytest.mark.parametrize(
-    "kind", sorted(OF_AIOHTTP | OF_THE_SYSTEM, key=str), ids=lambda kind: kind.__name__
-)
-async def test_no_exception_of_the_library_gets_through(
-    kind: type[BaseException], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with opened("https://api.test/v1") as transport:
-        for pool in ("_runs", "_reads", "_outputs"):
-            monkeypatch.setattr(transport, pool, FailingPool(bare(kind)))
-        for request in (RUN, DETAIL):
-            with pytest.raises(OutcomeUnknown) as caught:
-                await transport.send(request, SIGNED)
-            assert_clean(caught.value)
-        with pytest.raises(TransportError) as failed:
-            async with transport.stream("https://cdn.test/0.png", {}):
-                pass
-        assert_clean(failed.value)
-        monkeypatch.undo()
-
-
-class TestStream:
-    async def test_it_gives_status_headers_and_the_bytes_as_they_came(self) -> None:
-        answer = (
-            b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\n\x1f\x8babc"
-        )
-        async with serve(answering(answer)) as server, opened(server.base_url) as transport:
-            async with transport.stream(f"{server.base_url}/0.png", {"X-Own": "1"}) as stream:
-                content = b"".join([chunk async for chunk in stream.chunks])
-        assert (stream.http_status, stream.headers["content-length"]) == (200, "5")
-        assert content == b"\x1f\x8babc"
-        assert b"x-own: 1" in server.requests[0].lower()
-        assert b"x-api-key" not in server.requests[0].lower()
-
-    async def test_redirects_are_followed_but_not_for_ever(self) -> None:
-        async def turn(connection: Connection) -> None:
-            while request := await connection.read_request():
-                found = re.match(rb"GET /v1/(\d+) ", request)
-                assert found is not None
-                at = int(found[1])
-                head = b"HTTP/1.1 302 F\r\nLocation: /v1/%d\r\n" % (at - 1) if at else b""
-                answer = head or b"HTTP/1.1 200 OK\r\n"
-                await connection.write(answer + b"Content-Length: 0\r\n\r\n")
-
-        async with serve(turn) as server, opened(server.base_url) as transport:
-            async with transport.stream(f"{server.base_url}/3", {}) as stream:
-                assert stream.http_status == 200
-            with pytest.raises(TransportError, match="TooManyRedirects"):
-                async with transport.stream(f"{server.base_url}/50", {}):
-                    pass
-
-    @pytest.mark.parametrize("behave", [cut_in_the_middle, stall_in_the_middle])
-    async def test_a_body_that_breaks_off_is_a_transport_error(
-        self, behave: loopback.Behaviour
-    ) -> None:
-        async with serve(behave) as server, opened(server.base_url, FAST) as transport:
-            got = b""
-            with pytest.raises(TransportError) as caught:
-                async with transport.stream(f"{server.base_url}/0.png", {}) as stream:
-                    async for chunk in stream.chunks:
-                        got += chunk
-        assert got == b'{"result":'
-        assert caught.value.endpoint == f"{server.base_url}/0.png"
-        assert caught.value.__cause__ is None
-
-    async def test_what_the_reader_raises_passes_and_the_connection_is_closed(self) -> None:
-        gone = asyncio.Event()
-
-        async def behave(connection: Connection) -> None:
-            await stall_a_while(connection)
-            await connection.reader.read()
-            gone.set()
-
-        async def stall_a_while(connection: Connection) -> None:
-            await connection.read_request()
-            await connection.write(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n12")
-
-        async with serve(behave) as server, opened(server.base_url) as transport:
-            with pytest.raises(ConnectionResetError, match="the reader's own"):
-                async with transport.stream(f"{server.base_url}/0.png", {}):
-                    raise ConnectionResetError("the reader's own")
-            async with asyncio.timeout(5):
-                await gone.wait()

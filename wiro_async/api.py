@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import random
 import time
 from collections import Counter
@@ -18,7 +17,6 @@ from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from typing import TypeVar
 
-import anyio
 from attrs import define, field, frozen
 
 from wiro_async.errors import (
@@ -34,12 +32,11 @@ from wiro_async.protocol.requests import Request, build_run, wire_params
 from wiro_async.protocol.responses import Answer, Started, decode_run, retry_after_seconds
 from wiro_async.protocol.retry import RetryBudget, RetryPolicy, may_repeat
 from wiro_async.protocol.signing import Credentials, sign_headers
+from wiro_async.shield import finish
 from wiro_async.task import JsonObject
 from wiro_async.transport import Transport
 
 T = TypeVar("T")
-
-_LOGGER = logging.getLogger("wiro_async")
 
 # Every attempt of every session of this process takes its own number; starting at the time in
 # microseconds keeps it apart from the numbers of earlier processes too.
@@ -86,7 +83,11 @@ class Api:
 
     def require_loop(self) -> None:
         """Raise a `SessionStateError` anywhere but on the session's own event loop."""
-        if asyncio._get_running_loop() is not self._loop:  # noqa: SLF001 - None where none runs
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:  # none runs at all
+            running = None
+        if running is not self._loop:
             raise SessionStateError(
                 "this session belongs to another event loop than the running one: open a "
                 "session on each loop, for one inside the coroutine given to asyncio.run()"
@@ -122,7 +123,9 @@ class Api:
             raise SessionStateError(f"{request.path}: not sent, the session was closed before")
         on_send()
         exchange = self._exchange(request, decode)
-        return await (self._finish(exchange) if request.is_billable else exchange)
+        if request.is_billable:
+            return await finish(self._run_exchange(exchange))
+        return await exchange
 
     async def call(
         self,
@@ -216,27 +219,15 @@ class Api:
         self._budget.refund()
         return value
 
-    async def _finish(self, exchange: Coroutine[object, object, T]) -> T:
-        """Run to the end whatever happens to the caller; then the caller's cancellation holds.
-
-        Two shields, since neither does alone: anyio's own keeps its cancel scopes from
-        knocking all the while, the loop keeps out asyncio's ``task.cancel()``.
-        """
-        task = asyncio.ensure_future(exchange)
-        self._on_wire.add(task)
-        task.add_done_callback(self._on_wire.discard)
-        cancelled = None
-        with anyio.CancelScope(shield=True):
-            while not task.done():
-                try:
-                    await asyncio.wait([task])
-                except asyncio.CancelledError as error:
-                    cancelled = error
-        if cancelled is None:
-            return task.result()
-        if isinstance(failure := task.exception(), WiroError):
-            _LOGGER.warning("a cancelled Run ended with %s: %s", failure.kind, failure.message)
-        raise cancelled
+    async def _run_exchange(self, exchange: Coroutine[object, object, T]) -> T:
+        """Be known to `aclose` while a Run is on the wire."""
+        me = asyncio.current_task()
+        assert me is not None  # noqa: S101 - `finish` gave it a task of its own
+        self._on_wire.add(me)
+        try:
+            return await exchange
+        finally:
+            self._on_wire.discard(me)
 
     def _wait_after(self, error: WiroError, failures: int, *, is_billable: bool) -> float | None:
         """How long to wait before the next attempt; None to give up."""

@@ -27,7 +27,8 @@ from wiro_async.errors import (
 from wiro_async.protocol.requests import build_cancel, build_delete_files, build_kill
 from wiro_async.protocol.responses import clean_words, decode_acknowledgement
 from wiro_async.task import Outcome, Task, TaskEvent
-from wiro_async.tracking.tracker import Tracker, Watch
+from wiro_async.tracking.tracker import Tracker
+from wiro_async.tracking.watch import Watch
 
 # A stop has to work in every state, and between two states neither way may (wiro-api facts,
 # "Endpoints"): it is tried again this soon at first, then with growing waits.

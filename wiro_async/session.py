@@ -8,15 +8,13 @@ the event loop that it was opened on, and says so when it is used on another one
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import random
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from urllib.parse import SplitResult, urlsplit
 
 import anyio
 
@@ -28,7 +26,6 @@ from wiro_async.downloads import Downloader
 from wiro_async.errors import (
     ConcurrencyLimitReached,
     ConfigurationError,
-    CredentialsError,
     SessionStateError,
 )
 from wiro_async.handle import TaskHandle
@@ -36,14 +33,17 @@ from wiro_async.protocol.polling import PollSchedule
 from wiro_async.protocol.requests import build_list
 from wiro_async.protocol.responses import Started, decode_tasks
 from wiro_async.protocol.retry import RetryPolicy
-from wiro_async.protocol.signing import Credentials
+from wiro_async.settings import (
+    DEFAULT_BASE_URL,
+    check_base_url,
+    check_positive,
+    find_credentials,
+)
 from wiro_async.task import JsonObject, Task
 from wiro_async.tracking.slots import Slots
-from wiro_async.tracking.tracker import Tracker, Watch
+from wiro_async.tracking.tracker import Tracker
+from wiro_async.tracking.watch import Watch
 from wiro_async.transport import Timeouts, Transport
-
-DEFAULT_BASE_URL = "https://api.wiro.ai/v1"
-_LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class WiroSession:
@@ -342,64 +342,3 @@ class WiroSession:
                 "or await its open()"
             )
         self._api.require_loop()
-
-
-def find_credentials(
-    api_key: str | None, api_secret: str | None, environment: Mapping[str, str]
-) -> Credentials:
-    """The credentials of the arguments; where there is no key among them, of the environment.
-
-    Raises:
-        CredentialsError: if there is no key, or a secret without a key.
-    """
-    where = "among the arguments"
-    if not api_key and not api_secret:
-        where = "in the environment"
-        api_key = environment.get("WIRO_API_KEY", "").strip()
-        api_secret = environment.get("WIRO_API_SECRET", "").strip()
-    if api_key:
-        return Credentials(api_key=api_key, api_secret=api_secret or None)
-    if api_secret:
-        raise CredentialsError(
-            f"there is a secret without a key {where}: set WIRO_API_KEY beside WIRO_API_SECRET, "
-            "or pass api_key= and api_secret= together"
-        )
-    raise CredentialsError(
-        "there is no API key: set WIRO_API_KEY (and WIRO_API_SECRET, if the project has one), or "
-        "pass api_key= and api_secret=. Keys are made in the dashboard, on the project's page"
-    )
-
-
-def check_base_url(url: str) -> str:
-    """The base url without a slash at its end.
-
-    Raises:
-        ConfigurationError: if it is not https, or http on this machine.
-    """
-    url = url.strip()
-    if "@" in url:  # and not shown: what stands before it may be a password
-        raise ConfigurationError(
-            f"the base url must not hold a user or a password: write one such as {DEFAULT_BASE_URL}"
-        )
-    try:
-        is_right = _is_base_url(urlsplit(url))
-    except ValueError:  # half an IPv6 address, or a port that is none
-        is_right = False
-    if not is_right:
-        raise ConfigurationError(
-            f"the base url {url!r} cannot be used: it has to begin with https:// (http:// only "
-            f"for this machine), such as {DEFAULT_BASE_URL}"
-        )
-    return url.rstrip("/")
-
-
-def _is_base_url(parts: SplitResult) -> bool:
-    is_local = parts.scheme == "http" and parts.hostname in _LOOPBACK_HOSTS
-    is_plain = not parts.query and not parts.fragment and parts.port != 0
-    return bool(parts.hostname) and is_plain and (parts.scheme == "https" or is_local)
-
-
-def check_positive(name: str, value: float) -> None:
-    """Raise a `ConfigurationError` for a number that is not finite or not above nought."""
-    if not (math.isfinite(value) and value > 0):
-        raise ConfigurationError(f"{name} is {value}: it has to be a number above 0")

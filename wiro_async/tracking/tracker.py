@@ -1,6 +1,5 @@
 """One scheduler a session for all its tasks.
 
-What is watched is a `Watch`: a task's names, what was last seen of it, and who wants to know.
 The tracker keeps the watches in a heap by the time of their next look, takes the ones that
 are due (the longest due first, never faster than `max_looks_per_second`), and looks. There is
 one waiting coroutine for all of them; only a look that is under way has a task of its own.
@@ -13,7 +12,8 @@ Rules:
    `RetryPolicy.max_failed_looks` in a row, when the session is refused, or when the task's
    own time is over. The task itself goes on at the service: the error names it.
 3. A task just made can be answered "not found" for a moment (wiro-api facts, "Status"): within
-   its grace period that is a look like any other.
+   its grace period that is a look like any other. After it a task that was never seen is not
+   there; of one that was seen running, "not found" is a look that failed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
+from functools import partial
 
 from attrs import define, field
 
@@ -38,113 +39,13 @@ from wiro_async.errors import (
 from wiro_async.protocol.polling import PollSchedule
 from wiro_async.protocol.requests import build_detail
 from wiro_async.protocol.responses import Answer, decode_task
-from wiro_async.task import Task, TaskEvent
+from wiro_async.task import Task
+from wiro_async.tracking.watch import Watch
 
 # How far ahead of the strict pace looks may run: a beat of them is cheaper than a trickle.
 _BURST_SECONDS = 0.1
 # "For a moment", with room for a service under load.
 _MISSING_GRACE_SECONDS = 30.0
-
-
-@define(eq=False)
-class Watch:
-    """What is known of one task, and who wants to know more."""
-
-    started_at: float
-    task_id: str | None = None
-    token: str | None = None
-    deadline: float | None = None
-    missing_until: float = 0.0
-    task: Task | None = None
-    error: WiroError | None = None
-    looks: int = 0
-    failures: int = 0
-    due_ticket: int | None = None
-    is_looking: bool = False
-    wants_look: bool = False
-    _readers: set[asyncio.Queue[TaskEvent | None]] = field(factory=set)
-    _callbacks: list[Callable[[], None]] = field(factory=list)
-    last_event: TaskEvent | None = None
-
-    @property
-    def is_done(self) -> bool:
-        """Whether nothing more will be seen: the task is terminal, or was given up."""
-        return self.error is not None or (self.task is not None and self.task.is_terminal)
-
-    def call_when_done(self, callback: Callable[[], None]) -> None:
-        """Call once when done; at once if it is."""
-        if self.is_done:
-            callback()
-        else:
-            self._callbacks.append(callback)
-
-    def forget_callback(self, callback: Callable[[], None]) -> None:
-        """Take a callback back that has not been called."""
-        if callback in self._callbacks:
-            self._callbacks.remove(callback)
-
-    async def wait_done(self) -> None:
-        """Return when done."""
-        if self.is_done:
-            return
-        done = asyncio.Event()
-        self.call_when_done(done.set)
-        try:
-            await done.wait()
-        finally:
-            self.forget_callback(done.set)
-
-    def open_reader(self) -> asyncio.Queue[TaskEvent | None]:
-        """A queue of events from now on, the last known one first; None ends it."""
-        reader: asyncio.Queue[TaskEvent | None] = asyncio.Queue()
-        if self.last_event is not None:
-            reader.put_nowait(self.last_event)
-        if self.is_done:
-            reader.put_nowait(None)
-        self._readers.add(reader)
-        return reader
-
-    def close_reader(self, reader: asyncio.Queue[TaskEvent | None]) -> None:
-        """Stop feeding a queue."""
-        self._readers.discard(reader)
-
-    def see(self, task: Task, now: float) -> None:
-        """Take in a record from Task/Detail."""
-        self.task_id = self.task_id or task.id
-        self.token = self.token or task.token
-        self.task = task
-        last = self.last_event
-        if last is None or (last.status, last.outcome) != (task.status, task.outcome):
-            self.last_event = TaskEvent(
-                status=task.status,
-                outcome=task.outcome,
-                task=task,
-                elapsed_seconds=now - self.started_at,
-            )
-            for reader in self._readers:
-                reader.put_nowait(self.last_event)
-        if task.is_terminal:
-            self._finish()
-
-    def give_up(self, error: WiroError) -> None:
-        """End the watch without a terminal record."""
-        if not self.is_done:
-            self.error = error
-            self._finish()
-
-    def describe(self) -> str:
-        """The task's names and its last known status, for messages."""
-        names = [f"task {self.task_id}"] if self.task_id else ["a task"]
-        names += [f"token {self.token}"] if self.token else []
-        names += [f"last seen in {self.task.status}"] if self.task else ["never seen"]
-        return ", ".join(names)
-
-    def _finish(self) -> None:
-        for reader in self._readers:
-            reader.put_nowait(None)
-        callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
-            callback()
 
 
 @define(eq=False)
@@ -161,6 +62,7 @@ class Tracker:
     _looks: set[asyncio.Task[None]] = field(init=False, factory=set)
     _scheduler: asyncio.Task[None] | None = field(init=False, default=None)
     _next_look_at: float = field(init=False, default=0.0)
+    _is_closed: bool = field(init=False, default=False)
 
     def watch(
         self,
@@ -179,6 +81,9 @@ class Tracker:
             deadline=None if timeout_seconds is None else now + timeout_seconds,
             missing_until=now + _MISSING_GRACE_SECONDS if is_new else now,
         )
+        if self._is_closed:  # a Run outlived the closing: its task has a name all the same
+            watch.give_up(_closed_around(watch))
+            return watch
         self._watches.add(watch)
         watch.call_when_done(lambda: self._watches.discard(watch))
         first = now + self._first_wait() if is_new else now
@@ -196,17 +101,13 @@ class Tracker:
 
     async def aclose(self) -> None:
         """End all looks; what is still watched is told so, by name."""
+        self._is_closed = True
         running = [*self._looks, *([self._scheduler] if self._scheduler else [])]
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
         for watch in list(self._watches):
-            watch.give_up(
-                SessionStateError(
-                    f"the session was closed while {watch.describe()} was running; it goes on at "
-                    "the service, and session.task(task_id=...) of another session finds it again"
-                )
-            )
+            watch.give_up(_closed_around(watch))
 
     def _put(self, watch: Watch, due: float) -> None:
         watch.due_ticket = next(self._tickets)
@@ -243,8 +144,14 @@ class Tracker:
             watch.is_looking = True
             look = asyncio.create_task(self._look(watch))
             self._looks.add(look)
-            look.add_done_callback(self._looks.discard)
+            look.add_done_callback(partial(self._retire, watch))
         return None
+
+    def _retire(self, watch: Watch, look: asyncio.Task[None]) -> None:
+        self._looks.discard(look)
+        if not look.cancelled() and (bug := look.exception()) is not None:
+            # Nobody awaits a look: without this the watch would wait for ever, and say nothing.
+            watch.give_up(_unreachable(watch, f"{type(bug).__name__}: {bug}"))
 
     async def _look(self, watch: Watch) -> None:
         loop = asyncio.get_running_loop()
@@ -280,21 +187,31 @@ class Tracker:
         if isinstance(error, NotFound) and now < watch.missing_until:
             return self._first_wait()
         watch.failures += 1
-        if isinstance(error, AuthenticationFailed | NotFound):
+        is_nowhere = isinstance(error, NotFound) and watch.task is None
+        if is_nowhere or isinstance(error, AuthenticationFailed):
             watch.give_up(error)
         elif isinstance(error, RateLimited) and self.api.pause_after(error, watch.failures):
             return 0.0
         elif isinstance(error, RateLimited) or watch.failures >= self.api.policy.max_failed_looks:
-            watch.give_up(
-                TaskUnreachable(
-                    f"{watch.describe()}: its state could not be read {watch.failures} times in a "
-                    f"row; it may go on at the service. The last failure: {error.message}",
-                    task_id=watch.task_id,
-                    token=watch.token,
-                    task=watch.task,
-                )
-            )
+            watch.give_up(_unreachable(watch, error.message))
         return self.api.policy.backoff_seconds(watch.failures, self.api.dice())
+
+
+def _closed_around(watch: Watch) -> SessionStateError:
+    return SessionStateError(
+        f"the session was closed while {watch.describe()} was running; it goes on at "
+        "the service, and session.task(task_id=...) of another session finds it again"
+    )
+
+
+def _unreachable(watch: Watch, reason: str) -> TaskUnreachable:
+    return TaskUnreachable(
+        f"{watch.describe()}: its state could not be read, {watch.failures} times in a row; it may "
+        f"go on at the service. The last failure: {reason}",
+        task_id=watch.task_id,
+        token=watch.token,
+        task=watch.task,
+    )
 
 
 def _timeout_of(watch: Watch, now: float) -> TaskTimeout:

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.scripted_service import (
+    answered,
+    too_fast,
+)
+from tests.tracking.stage import LOST, MISSING, Life, set_up
+from tests.virtual_time import now, run_virtual
+from wiro_async.errors import (
+    AuthenticationFailed,
+    NotFound,
+    TaskUnreachable,
+    WiroError,
+)
+from wiro_async.protocol.responses import Answer
+
+
+class TestMissing:
+    def test_a_task_just_made_can_be_missing_for_a_moment(self) -> None:
+        async def scenario() -> None:
+            stage = set_up(Life(20, trouble=dict.fromkeys(range(1, 6), MISSING)))
+            watch = stage.watch()
+            await watch.wait_done()
+            assert watch.error is None
+            assert (watch.looks, watch.failures) == (7, 0)
+            await stage.tracker.aclose()
+
+        run_virtual(scenario())
+
+    def test_but_not_for_ever(self) -> None:
+        async def scenario() -> None:
+            stage = set_up(Life(trouble={0: MISSING}))
+            watch = stage.watch()
+            await watch.wait_done()
+            assert isinstance(watch.error, NotFound)
+            assert 30 <= now() <= 34
+            await stage.tracker.aclose()
+
+        run_virtual(scenario())
+
+    def test_a_task_of_somebody_else_is_missing_at_once(self) -> None:
+        async def scenario() -> None:
+            stage = set_up(Life(trouble={0: answered({"tasklist": [], "result": True})}))
+            watch = stage.watch(is_new=False)
+            await watch.wait_done()
+            assert isinstance(watch.error, NotFound)
+            assert now() == 0
+            await stage.tracker.aclose()
+
+        run_virtual(scenario())
+
+
+class TestFailures:
+    @pytest.mark.parametrize(
+        "step", [LOST, answered({}, http_status=500), Answer(http_status=200, body=b"<html>")]
+    )
+    def test_failing_looks_are_repeated_and_forgotten(self, step: Answer | WiroError) -> None:
+        async def scenario() -> None:
+            stage = set_up(Life(40, trouble=dict.fromkeys(range(2, 15), step)))
+            watch = stage.watch()
+            await watch.wait_done()
+            assert (watch.error, watch.failures) == (None, 0)
+            assert watch.looks == 15
+            assert stage.api.repeats == 0, "looks do not eat the session's budget"
+            await stage.tracker.aclose()
+
+        run_virtual(scenario())
+
+    def test_after_too_many_the_watch_is_given_up_with_all_that_is_known(self) -> None:
+        async def scenario() -> None:
+            stage = set_up(Life(trouble=dict.fromkeys(range(2, 99), LOST)))
+            watch = stage.watch()
+            await watch.wait_done()
+            error = watch.error
+            assert isinstance(error, TaskUnreachable)
+            assert (error.task_id, error.token) == ("1", "tok-1")
+            assert error.task is not None
+            assert error.task.status == "task_start"
+            assert "15 times" in error.message
+            assert "cut off" in error.message
+            assert watch.looks == 16
+            assert now() > 120, "an outage of two minutes is outlasted"
+            await stage.tracker.aclose()
+
+        run_virtual(scenario())
+
+    def test_a_refused_session_ends_at_once(self) -> None:
+        async def scenario() -> None:
+            stage = set_up(Life(trouble={1: answered({}, http_status=401)}))
+            watch = stage.watch()
+            await watch.wait_done()
+            assert isinstance(watch.error, AuthenticationFailed)
+            assert (now(), watch.looks) == (3, 1)
+            await stage.tracker.aclose()
+
+        run_virtual(scenario())
+
+    def test_a_429_pauses_all_looks(self) -> None:
+        async def scenario() -> None:
+            stage = set_up(Life(50, trouble={1: too_fast("20")}))
+            watches = [stage.watch(str(number)) for number in range(5)]
+            await asyncio.gather(*[watch.wait_done() for watch in watches])
+            assert [watch.error for watch in watches] == [None] * 5
+            early = [at for at in stage.looks() if at < 23]
+            assert len(early) <= 5
+            assert all(at <= 3.1 for at in early)
+            await stage.tracker.aclose()
+
+        run_virtual(scenario())
+
+    def test_a_pause_beyond_the_patience_is_told_with_its_length(self) -> None:
+        async def scenario() -> None:
+            stage = set_up(Life(trouble={1: too_fast("999")}))
+            watch = stage.watch()
+            await watch.wait_done()
+            assert isinstance(watch.error, TaskUnreachable)
+            assert "999 s" in watch.error.message
+            assert now() == 3
+            await stage.tracker.aclose()
+
+        run_virtual(scenario())

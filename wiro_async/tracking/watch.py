@@ -1,0 +1,116 @@
+"""What is known of one task, and who wants to know more.
+
+A watch takes in what the tracker sees and hands it on: to whoever waits for the end, and to
+any number of readers, each with a queue of its own, so that none holds up another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from attrs import define, field
+
+from wiro_async.errors import WiroError
+from wiro_async.task import Task, TaskEvent
+
+
+@define(eq=False)
+class Watch:
+    """What is known of one task, and who wants to know more."""
+
+    started_at: float
+    task_id: str | None = None
+    token: str | None = None
+    deadline: float | None = None
+    missing_until: float = 0.0
+    task: Task | None = None
+    error: WiroError | None = None
+    looks: int = 0
+    failures: int = 0
+    due_ticket: int | None = None
+    is_looking: bool = False
+    wants_look: bool = False
+    _readers: set[asyncio.Queue[TaskEvent | None]] = field(factory=set)
+    _callbacks: list[Callable[[], None]] = field(factory=list)
+    last_event: TaskEvent | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing more will be seen: the task is terminal, or was given up."""
+        return self.error is not None or (self.task is not None and self.task.is_terminal)
+
+    def call_when_done(self, callback: Callable[[], None]) -> None:
+        """Call once when done; at once if it is."""
+        if self.is_done:
+            callback()
+        else:
+            self._callbacks.append(callback)
+
+    def forget_callback(self, callback: Callable[[], None]) -> None:
+        """Take a callback back that has not been called."""
+        if callback in self._callbacks:
+            self._callbacks.remove(callback)
+
+    async def wait_done(self) -> None:
+        """Return when done."""
+        if self.is_done:
+            return
+        done = asyncio.Event()
+        self.call_when_done(done.set)
+        try:
+            await done.wait()
+        finally:
+            self.forget_callback(done.set)
+
+    def open_reader(self) -> asyncio.Queue[TaskEvent | None]:
+        """A queue of events from now on, the last known one first; None ends it."""
+        reader: asyncio.Queue[TaskEvent | None] = asyncio.Queue()
+        if self.last_event is not None:
+            reader.put_nowait(self.last_event)
+        if self.is_done:
+            reader.put_nowait(None)
+        self._readers.add(reader)
+        return reader
+
+    def close_reader(self, reader: asyncio.Queue[TaskEvent | None]) -> None:
+        """Stop feeding a queue."""
+        self._readers.discard(reader)
+
+    def see(self, task: Task, now: float) -> None:
+        """Take in a record from Task/Detail."""
+        self.task_id = self.task_id or task.id
+        self.token = self.token or task.token
+        self.task = task
+        last = self.last_event
+        if last is None or (last.status, last.outcome) != (task.status, task.outcome):
+            self.last_event = TaskEvent(
+                status=task.status,
+                outcome=task.outcome,
+                task=task,
+                elapsed_seconds=now - self.started_at,
+            )
+            for reader in self._readers:
+                reader.put_nowait(self.last_event)
+        if task.is_terminal:
+            self._finish()
+
+    def give_up(self, error: WiroError) -> None:
+        """End the watch without a terminal record."""
+        if not self.is_done:
+            self.error = error
+            self._finish()
+
+    def describe(self) -> str:
+        """The task's names and its last known status, for messages."""
+        names = [f"task {self.task_id}"] if self.task_id else ["a task"]
+        names += [f"token {self.token}"] if self.token else []
+        names += [f"last seen in {self.task.status}"] if self.task else ["never seen"]
+        return ", ".join(names)
+
+    def _finish(self) -> None:
+        for reader in self._readers:
+            reader.put_nowait(None)
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
