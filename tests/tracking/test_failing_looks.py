@@ -17,6 +17,7 @@ from wiro_async.errors import (
     WiroError,
 )
 from wiro_async.protocol.responses import Answer
+from wiro_async.tracking.watch import Watch
 
 
 class TestMissing:
@@ -53,8 +54,33 @@ class TestMissing:
 
         run_virtual(scenario())
 
+    def test_a_task_that_was_seen_running_is_not_given_up_for_one_not_found(self) -> None:
+        async def scenario() -> None:
+            stage = set_up(Life(60, trouble={9: MISSING, 10: MISSING}))
+            watch = stage.watch()
+            await watch.wait_done()
+            assert watch.error is None
+            assert now() >= 60
+            await stage.tracker.aclose()
+
+        run_virtual(scenario())
+
 
 class TestFailures:
+    def test_a_fault_of_our_own_ends_the_watch_and_says_so(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def scenario() -> None:
+            stage = set_up(Life(60))
+            monkeypatch.setattr(Watch, "see", lambda *_: 1 / 0)
+            watch = stage.watch()
+            await watch.wait_done()
+            assert isinstance(watch.error, TaskUnreachable)
+            assert "ZeroDivisionError" in watch.error.message
+            await stage.tracker.aclose()
+
+        run_virtual(scenario())
+
     @pytest.mark.parametrize(
         "step", [LOST, answered({}, http_status=500), Answer(http_status=200, body=b"<html>")]
     )
