@@ -38,7 +38,9 @@ def steps(*given: Step) -> Script:
 
 async def run(api: Api) -> str | None:
     params: JsonObject = {"prompt": "a lighthouse", "seed": 7, "left": None}
-    return await api.run(FLUX, params, on_started=lambda started: started.task_id)
+    return await api.run(
+        FLUX, params, on_started=lambda started: started.task_id, on_unknown=lambda _: None
+    )
 
 
 async def look(api: Api) -> str:

@@ -171,7 +171,7 @@ def test_a_cancelled_run_that_failed_is_logged(caplog: pytest.LogCaptureFixture)
     async def scenario() -> None:
         seen: list[Started] = []
         api = make_api(ScriptedTransport(script))
-        running = asyncio.ensure_future(api.run(FLUX, {}, on_started=seen.append))
+        running = asyncio.ensure_future(api.run(FLUX, {}, on_started=seen.append, on_unknown=print))
         await asyncio.sleep(1)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):

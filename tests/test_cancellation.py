@@ -11,6 +11,7 @@ from tests.cancellation_styles import ON_WIRE, Style, every_style, slow
 from tests.scripted_service import FLUX, Asked, ScriptedTransport, full, started, too_fast
 from tests.virtual_session import joined
 from tests.virtual_time import now, run_virtual
+from wiro_async.errors import RunOutcomeUnknown
 from wiro_async.handle import TaskHandle
 from wiro_async.protocol.responses import Answer
 
@@ -27,6 +28,24 @@ def test_a_run_on_the_wire_is_finished_and_its_task_watched(style: Style) -> Non
             assert session.statistics.in_flight == 1
             await handles[0]
             assert session.statistics.in_flight == 0
+        assert len(transport.times("/Run")) == 1
+
+    run_virtual(scenario())
+
+
+@every_style
+def test_a_run_that_ends_unknown_meanwhile_is_told_all_the_same(style: Style) -> None:
+    async def scenario() -> None:
+        transport = slow(Answer(http_status=502, body=b"<html>"))
+        unknown: list[RunOutcomeUnknown] = []
+        async with joined(transport) as session:
+            await style(
+                lambda: session.start(
+                    FLUX, {"prompt": "x"}, on_handle=print, on_unknown=unknown.append
+                )
+            )
+            assert session.statistics.in_flight == 0
+        assert [error.params for error in unknown] == [{"prompt": "x"}]
         assert len(transport.times("/Run")) == 1
 
     run_virtual(scenario())

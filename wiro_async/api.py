@@ -13,7 +13,7 @@ import itertools
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -93,63 +93,22 @@ class Api:
                 "session on each loop, for one inside the coroutine given to asyncio.run()"
             )
 
-    async def attempt(
-        self,
-        request: Request,
-        decode: Callable[[Answer, str], T],
-        *,
-        on_send: Callable[[], None] = lambda: None,
-    ) -> T:
+    async def attempt(self, request: Request, decode: Callable[[Answer, str], T]) -> T:
         """Send one attempt, once the pace allows it, and decode its answer.
-
-        A Run that is on the wire when the caller is cancelled is finished and decoded before
-        the cancellation goes through: `decode` is where its outcome is recorded.
-
-        Args:
-            request: what is sent.
-            decode: takes the answer and the request's path.
-            on_send: called when the waiting is over, just before the attempt is made.
 
         Raises:
             WiroError: whatever the attempt ended with.
         """
-        self.require_loop()
-        loop = self._loop
-        while (wait := self.pace.reserve(loop.time())) > 0:
-            await asyncio.sleep(wait)
-            if not self.pace.is_paused(loop.time()):
-                break
-        if self._is_closed:
-            raise SessionStateError(f"{request.path}: not sent, the session was closed before")
-        on_send()
-        exchange = self._exchange(request, decode)
-        if request.is_billable:
-            return await finish(self._run_exchange(exchange))
-        return await exchange
+        await self._take_turn(request.path)
+        return await self._exchange(request, decode)
 
-    async def call(
-        self,
-        request: Request,
-        decode: Callable[[Answer, str], T],
-        *,
-        on_send: Callable[[], None] = lambda: None,
-    ) -> T:
+    async def call(self, request: Request, decode: Callable[[Answer, str], T]) -> T:
         """Like `attempt`, repeated as long as that is safe and worth it.
 
         Raises:
             WiroError: whatever the last attempt ended with.
         """
-        failures = 0
-        while True:
-            try:
-                return await self.attempt(request, decode, on_send=on_send)
-            except WiroError as error:
-                failures += 1
-                wait = self._wait_after(error, failures, is_billable=request.is_billable)
-                if wait is None:
-                    raise
-            self.repeats += 1
-            await asyncio.sleep(wait)
+        return await self._repeat(lambda: self.attempt(request, decode), is_billable=False)
 
     def pause_after(self, error: RateLimited, failures: int) -> bool:
         """Let the whole session pause after a 429; False if more was asked than it bears."""
@@ -159,40 +118,51 @@ class Api:
         self.pace.on_limited(asyncio.get_running_loop().time(), pause)
         return True
 
-    async def run(self, model: str, params: JsonObject, *, on_started: Callable[[Started], T]) -> T:
+    async def run(
+        self,
+        model: str,
+        params: JsonObject,
+        *,
+        on_started: Callable[[Started], T],
+        on_unknown: Callable[[RunOutcomeUnknown], None],
+    ) -> T:
         """Start a task: exactly one Run that could have made one.
+
+        A Run that is on the wire when the caller is cancelled is finished before the
+        cancellation goes through. One of the two callbacks is called wherever a task was, or
+        may have been, made, so that its outcome is known to somebody in any case.
 
         Args:
             model: the slug, checked before.
             params: the parameters, checked before.
-            on_started: takes the new task into care; called also where the caller is cancelled.
+            on_started: takes the new task into care; what it gives is the result.
+            on_unknown: takes note that a task may have been made.
 
         Raises:
             RunOutcomeUnknown: if a task may have been made.
             WiroError: if certainly none was.
         """
-        sent_at = time.time()
-
-        def note_time() -> None:
-            nonlocal sent_at
-            sent_at = time.time()
+        request = build_run(model, params)
 
         def decode(answer: Answer, path: str) -> T:
             return on_started(decode_run(answer, path))
 
-        try:
-            return await self.call(build_run(model, params), decode, on_send=note_time)
-        except (OutcomeUnknown, ServerError) as error:
-            unknown = RunOutcomeUnknown(
-                f"{error.message}. A task may have been made, and may be billed: it was not sent "
-                f"again. Look for a task of {model} with these parameters in the dashboard",
-                endpoint=error.endpoint,
-                evidence=getattr(error, "evidence", error.message),
-                model=model,
-                params=dict(wire_params(params)),
-                sent_at=sent_at,
-            )
-        raise unknown
+        async def submit() -> T:
+            sent_at = time.time()
+            try:
+                return await self._exchange(
+                    request, lambda a, path: on_started(decode_run(a, path))
+                )
+            except (OutcomeUnknown, ServerError) as error:
+                unknown = _unknown_run(error, model, params, sent_at)
+            on_unknown(unknown)
+            raise unknown
+
+        async def attempt() -> T:
+            await self._take_turn(request.path)
+            return await finish(self._known_on_wire(submit()))
+
+        return await self._repeat(attempt, is_billable=True)
 
     async def aclose(self) -> None:
         """Let nothing more out, and wait for the Runs that are on the wire.
@@ -202,6 +172,29 @@ class Api:
         self._is_closed = True
         if self._on_wire:
             await asyncio.wait(self._on_wire)
+
+    async def _take_turn(self, path: str) -> None:
+        """Wait until the pace lets the next request out."""
+        self.require_loop()
+        while (wait := self.pace.reserve(self._loop.time())) > 0:
+            await asyncio.sleep(wait)
+            if not self.pace.is_paused(self._loop.time()):
+                break
+        if self._is_closed:
+            raise SessionStateError(f"{path}: not sent, the session was closed before")
+
+    async def _repeat(self, attempt: Callable[[], Awaitable[T]], *, is_billable: bool) -> T:
+        failures = 0
+        while True:
+            try:
+                return await attempt()
+            except WiroError as error:
+                failures += 1
+                wait = self._wait_after(error, failures, is_billable=is_billable)
+                if wait is None:
+                    raise
+            self.repeats += 1
+            await asyncio.sleep(wait)
 
     async def _exchange(self, request: Request, decode: Callable[[Answer, str], T]) -> T:
         self.requests[request.endpoint] += 1
@@ -219,13 +212,13 @@ class Api:
         self._budget.refund()
         return value
 
-    async def _run_exchange(self, exchange: Coroutine[object, object, T]) -> T:
+    async def _known_on_wire(self, submit: Coroutine[object, object, T]) -> T:
         """Be known to `aclose` while a Run is on the wire."""
         me = asyncio.current_task()
         assert me is not None  # noqa: S101 - `finish` gave it a task of its own
         self._on_wire.add(me)
         try:
-            return await exchange
+            return await submit
         finally:
             self._on_wire.discard(me)
 
@@ -238,3 +231,17 @@ class Api:
         if failures >= self.policy.max_attempts or not self._budget.take():
             return None
         return self.policy.backoff_seconds(failures, self.dice())
+
+
+def _unknown_run(
+    error: OutcomeUnknown | ServerError, model: str, params: JsonObject, sent_at: float
+) -> RunOutcomeUnknown:
+    return RunOutcomeUnknown(
+        f"{error.message}. A task may have been made, and may be billed: it was not sent "
+        f"again. Look for a task of {model} with these parameters in the dashboard",
+        endpoint=error.endpoint,
+        evidence=getattr(error, "evidence", error.message),
+        model=model,
+        params=dict(wire_params(params)),
+        sent_at=sent_at,
+    )

@@ -26,6 +26,7 @@ from wiro_async.downloads import Downloader
 from wiro_async.errors import (
     ConcurrencyLimitReached,
     ConfigurationError,
+    RunOutcomeUnknown,
     SessionStateError,
 )
 from wiro_async.handle import TaskHandle
@@ -202,12 +203,17 @@ class WiroSession:
         return await self.start(model, sent, on_handle=lambda _: None)
 
     async def start(
-        self, model: str, params: JsonObject, *, on_handle: Callable[[TaskHandle], None]
+        self,
+        model: str,
+        params: JsonObject,
+        *,
+        on_handle: Callable[[TaskHandle], None],
+        on_unknown: Callable[[RunOutcomeUnknown], None] = lambda _: None,
     ) -> TaskHandle:
-        """Like `run`; `on_handle` is called as soon as the task is known to be made.
+        """Like `run`, for a caller that has to know of every task that is made.
 
-        It is called also where the caller is cancelled while the Run is on the wire, so that
-        no task is made that nobody keeps the id of. It must not raise.
+        One of the two is called as soon as a task was made, or may have been: also where the
+        caller is cancelled while the Run is on the wire. They must not raise.
         """
         self._require_open()
         check_request(model, params)
@@ -225,7 +231,9 @@ class WiroSession:
         try:
             while True:
                 try:
-                    return await self._api.run(model, params, on_started=take)
+                    return await self._api.run(
+                        model, params, on_started=take, on_unknown=on_unknown
+                    )
                 except ConcurrencyLimitReached as error:
                     rejection = error
                 owns_slot = False
