@@ -14,6 +14,7 @@ from collections.abc import Coroutine
 from typing import TypeVar
 
 import anyio
+from anyio.lowlevel import checkpoint_if_cancelled
 
 T = TypeVar("T")
 
@@ -34,6 +35,10 @@ async def finish(work: Coroutine[object, object, T]) -> T:
                 await asyncio.wait([task])
             except asyncio.CancelledError as error:
                 cancelled = error
+    try:
+        await checkpoint_if_cancelled()  # a scope of anyio's that knocked meanwhile
+    except asyncio.CancelledError as error:
+        cancelled = error
     if cancelled is None:
         return task.result()
     if not task.cancelled() and (failure := task.exception()) is not None:
