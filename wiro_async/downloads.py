@@ -24,12 +24,13 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import BinaryIO
 
-import anyio.to_thread
+from anyio import to_thread
 from attrs import define, field, frozen
 
 from wiro_async.errors import DownloadError, TransportError
 from wiro_async.filenames import output_names, safe_stem
 from wiro_async.protocol.retry import RetryPolicy
+from wiro_async.shield import finish
 from wiro_async.task import Output, Task
 from wiro_async.transport import Stream, Transport
 
@@ -111,9 +112,9 @@ class Downloader:
                 async for chunk in stream.chunks:
                     part.take(chunk)
                     if part.pending_bytes >= _BLOCK_BYTES:
-                        await anyio.to_thread.run_sync(part.write)
+                        await finish(to_thread.run_sync(part.write))
             _check_size(part.size_bytes, stream, output)
-            saved = await anyio.to_thread.run_sync(part.put_in_place)
+            saved = await finish(to_thread.run_sync(part.put_in_place))
         finally:
             part.discard()
         return SavedFile(
@@ -189,13 +190,15 @@ class _PartFile:
         digest = self.hash.hexdigest()
         for path in (self._final, self._final.with_stem(f"{self._final.stem}-{digest[:16]}")):
             if _name_exclusively(self._part, path) or _holds(path, digest):
+                self.discard()
                 return path
         raise FileExistsError(f"{self._final.name} and its alternative name are taken")
 
     def discard(self) -> None:
-        """Remove the part file, whatever became of it."""
-        if self._file is not None:
-            self._file.close()
+        """Remove the part file, whatever became of it; safe to call twice."""
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
             self._part.unlink(missing_ok=True)
 
 
@@ -213,5 +216,7 @@ def _name_exclusively(part: Path, final: Path) -> bool:
 
 
 def _holds(path: Path, digest: str) -> bool:
+    if not path.is_file():  # a folder, a dangling link, a pipe that nobody writes to
+        return False
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() == digest

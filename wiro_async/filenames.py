@@ -8,8 +8,8 @@ Rules:
    is in it becomes ``_``. So no separator, no drive, no ``..``, no control or bidi character
    and no percent sign gets through. Names that some system reserves, and over-long ones, are
    changed too.
-3. A stem that had to be changed gets the start of its hash behind it: two different stems never
-   become one.
+3. A stem that had to be changed gets the start of its hash behind it, so that two different stems
+   do not become one. (Who makes them meet on purpose gets two files all the same: `downloads`.)
 4. The extension is the service's if it looks like one, else the one of the content type.
 5. Of several outputs each has its number behind the stem: ``fox.1.png``, ``fox.2.png``.
 """
@@ -25,8 +25,10 @@ from urllib.parse import urlsplit
 from wiro_async.task import Output
 
 _MAX_BYTES = 120
+_DIGEST_LENGTH = 8
 _EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,8}\Z")
-_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
+# Microsoft, "Naming Files, Paths, and Namespaces": there the superscripts are digits too.
+_RESERVED = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9¹²³])(\..*)?", re.IGNORECASE)
 
 
 def safe_stem(text: str) -> str:
@@ -37,10 +39,11 @@ def safe_stem(text: str) -> str:
     stem = stem.strip(".")
     if _RESERVED.fullmatch(stem):
         stem = f"_{stem}"
-    stem = stem.encode()[:_MAX_BYTES].decode(errors="ignore").rstrip(".")
-    if stem == text and stem:
+    if stem == text and stem and len(stem.encode()) <= _MAX_BYTES:
         return stem
-    digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:8]
+    digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:_DIGEST_LENGTH]
+    room = _MAX_BYTES - len(digest) - 1
+    stem = stem.encode()[:room].decode(errors="ignore").rstrip(".")
     return f"{stem}-{digest}" if stem else digest
 
 
@@ -53,9 +56,17 @@ def output_names(stem: str, outputs: tuple[Output, ...]) -> list[str]:
 
 def extension_of(output: Output) -> str:
     """The extension with its dot, from the output's name, its url or its content type."""
-    for name in (output.name or "", urlsplit(output.url or "").path):
+    for name in (output.name or "", _path_of(output.url or "")):
         found = _EXTENSION.search(name)
         if found:
             return found.group().lower()
     content_type = (output.content_type or "").partition(";")[0].strip().lower()
-    return mimetypes.guess_extension(content_type) or ".bin"
+    # Not strict: image/webp is not registered everywhere.
+    return mimetypes.guess_extension(content_type, strict=False) or ".bin"
+
+
+def _path_of(url: str) -> str:
+    try:
+        return urlsplit(url).path
+    except ValueError:  # such as "https://[": not ours to judge, nothing will come from there
+        return ""

@@ -13,7 +13,8 @@ Rules:
 4. The stages of different items never wait for each other: each item has a place in flight
    until its task is terminal, and no longer.
 5. Leaving the ``async with`` early stops the batch as in rule 2. Leaving it by an exception
-   leaves the tasks running at the service, and records each under its id as unfinished.
+   leaves the tasks running at the service, and records each under its id as unfinished (as
+   unsaved where it had succeeded).
 """
 
 from __future__ import annotations
@@ -36,10 +37,12 @@ from wiro_async.batch.results import BatchItem, BatchSummary, ItemStatus, Result
 from wiro_async.downloads import SavedFile
 from wiro_async.errors import (
     AuthenticationFailed,
+    DownloadError,
     InsufficientBalance,
     InvalidRequest,
     OutputDirectoryError,
     RequestNotSent,
+    RunOutcomeUnknown,
     SessionStateError,
     TaskError,
     WiroError,
@@ -55,9 +58,14 @@ class Runner(Protocol):
     """What a batch needs of a session."""
 
     async def start(
-        self, model: str, params: JsonObject, *, on_handle: Callable[[TaskHandle], None]
+        self,
+        model: str,
+        params: JsonObject,
+        *,
+        on_handle: Callable[[TaskHandle], None],
+        on_unknown: Callable[[RunOutcomeUnknown], None],
     ) -> TaskHandle:
-        """Start a task; `on_handle` gets its handle even if the caller is cancelled meanwhile."""
+        """Start a task; one of the two is told of it even if the caller is cancelled meanwhile."""
         ...
 
     @property
@@ -74,10 +82,14 @@ class _Progress:
     started_at: float
     problem: WiroError | None = None
     handle: TaskHandle | None = None
+    unknown: RunOutcomeUnknown | None = None
     files: tuple[SavedFile, ...] = ()
 
     def take(self, handle: TaskHandle) -> None:
         self.handle = handle
+
+    def lose(self, unknown: RunOutcomeUnknown) -> None:
+        self.unknown = unknown
 
     def end(self, error: WiroError | None, now: float) -> BatchItem:
         handle = self.handle
@@ -121,6 +133,7 @@ class Batch:
         self._seen: set[int] = set()
         self._group: TaskGroup | None = None
         self._reading = anyio.CancelScope()
+        self._starts: set[anyio.CancelScope] = set()
         self._source_error: Exception | None = None
         self._is_over = False
 
@@ -130,10 +143,10 @@ class Batch:
         self._before = self._runner.statistics
         self._files.open()
         self._started_at = _now()
-        window = 2 * self._max_in_flight
         self._in_flight = asyncio.Semaphore(self._max_in_flight)
-        self._window = asyncio.Semaphore(window)
-        self._send, self._receive = anyio.create_memory_object_stream[BatchItem](window)
+        self._window = asyncio.Semaphore(2 * self._max_in_flight)
+        # Without a buffer: an item that waits for the caller still counts in the window.
+        self._send, self._receive = anyio.create_memory_object_stream[BatchItem]()
         self._group = anyio.create_task_group()
         await self._group.__aenter__()
         self._group.start_soon(self._run)
@@ -146,26 +159,30 @@ class Batch:
         traceback: TracebackType | None,
     ) -> None:
         assert self._group is not None  # noqa: S101 - entered before
+        is_drained = False
         try:
             if error is None:
                 self.stop()
                 async for _ in self._receive:
                     pass  # nobody asked for it, but it is paid: let it end and be recorded
-            else:
-                self._group.cancel_scope.cancel()
+                is_drained = True
         finally:
-            # Not handed the body's exception: it would come out wrapped in a group.
-            await self._group.__aexit__(None, None, None)
-            self._refresh()
-            self._is_over = True
-            self._receive.close()
-            self._files.close()
+            if not is_drained:  # also where the draining is cancelled: nobody takes items now
+                self._group.cancel_scope.cancel()
+            try:
+                # Not handed the body's exception: it would come out wrapped in a group.
+                await self._group.__aexit__(None, None, None)
+            finally:
+                self._receive.close()
+                self._files.close()
+                self._refresh()
+                self._is_over = True
 
     def __aiter__(self) -> AsyncIterator[BatchItem]:
         return self
 
     async def __anext__(self) -> BatchItem:
-        if self._group is None:
+        if self._group is None or self._is_over:
             raise SessionStateError("a batch runs inside `async with session.batch(...) as batch:`")
         try:
             return await self._receive.receive()
@@ -202,12 +219,14 @@ class Batch:
         if self._summary.stopped_by is None:
             self._summary.stopped_by = reason
         self._reading.cancel()
+        for start in self._starts:
+            start.cancel()
 
     async def _run(self) -> None:
         async with self._send, anyio.create_task_group() as items:
             with self._reading:
                 await self._read_into(items)
-            self._summary.is_stopped = self._reading.cancelled_caught
+            self._summary.is_stopped = self._reading.cancelled_caught or bool(self._source_error)
 
     async def _read_into(self, items: TaskGroup) -> None:
         async with aclosing(self._requests) as requests:
@@ -226,8 +245,9 @@ class Batch:
         try:
             item = await self._carry_out(progress)
         except asyncio.CancelledError:
-            if progress.handle is not None:
-                self._record(progress.end(_interrupted(progress.handle), _now()))
+            left = _interrupted(progress.handle) if progress.handle else progress.unknown
+            if left is not None:
+                self._record(progress.end(left, _now()))
             raise
         if item is not None:
             await self._send.send(self._record(item))
@@ -243,9 +263,10 @@ class Batch:
             async with self._in_flight:
                 if self._reading.cancel_called:
                     return None
-                handle = await self._runner.start(
-                    request.model or "", request.params, on_handle=progress.take
-                )
+                await self._start(progress)
+                handle = progress.handle
+                if handle is None:
+                    return None
                 await handle.wait()
             progress.files = await handle.save_outputs(self.output_dir, stem=request.custom_id)
         except WiroError as failure:
@@ -253,6 +274,26 @@ class Batch:
             if isinstance(failure, _STOPPING):
                 self.stop(failure)
         return progress.end(error, _now())
+
+    async def _start(self, progress: _Progress) -> None:
+        """Start the task, unless the batch is stopped while this waits for its turn.
+
+        A scope cancels the wait for a slot, and leaves a Run that is on the wire to its end.
+        """
+        request = progress.request
+        with anyio.CancelScope() as scope:
+            self._starts.add(scope)
+            try:
+                await self._runner.start(
+                    request.model or "",
+                    request.params,
+                    on_handle=progress.take,
+                    on_unknown=progress.lose,
+                )
+            finally:
+                self._starts.discard(scope)
+        if progress.unknown is not None:
+            raise progress.unknown
 
     def _record(self, item: BatchItem) -> BatchItem:
         try:
@@ -287,7 +328,14 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _interrupted(handle: TaskHandle) -> TaskError:
+def _interrupted(handle: TaskHandle) -> WiroError:
+    if handle.task is not None and handle.task.succeeded:
+        return DownloadError(
+            f"the batch was interrupted while the files of task {handle.task_id} (token "
+            f"{handle.token}) were downloaded; it is paid, and they lie at the service for a "
+            "limited time",
+            task_id=handle.task_id,
+        )
     return TaskError(
         f"the batch was interrupted while task {handle.task_id} (token {handle.token}) ran; it "
         "goes on at the service and can be billed",

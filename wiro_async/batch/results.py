@@ -32,6 +32,9 @@ from wiro_async.task import JsonValue, Task
 RESULTS_NAME = "results.jsonl"
 ERRORS_NAME = "errors.jsonl"
 
+# To JSON characters like any other, to some readers of lines an end of line.
+_LINE_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}
+
 
 class ItemStatus(StrEnum):
     """How one request of a batch ended."""
@@ -237,6 +240,23 @@ def _error_line(error: WiroError) -> JsonValue:
     return {"kind": error.kind, "message": error.message, **facts}
 
 
+def check_directory(directory: Path) -> None:
+    """See, as far as can be known, that a directory can be made or written; changes nothing.
+
+    Raises:
+        OutputDirectoryError: if a file is in the way, or writing there is not permitted.
+    """
+    there = next(path for path in (directory, *directory.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise OutputDirectoryError(
+            f"{there} is a file: give a directory that can be made and written"
+        )
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise OutputDirectoryError(
+            f"{there} cannot be written: give a directory that can be made and written"
+        )
+
+
 @define
 class ResultFiles:
     """The two files of a batch's output directory, open for appending."""
@@ -248,12 +268,9 @@ class ResultFiles:
         """See that no other batch's results are there; changes nothing.
 
         Raises:
-            OutputDirectoryError: if they are, or if the place is taken by a file.
+            OutputDirectoryError: if they are, or the directory can be neither made nor used.
         """
-        if self.directory.exists() and not self.directory.is_dir():
-            raise OutputDirectoryError(
-                f"{self.directory} is a file: give a directory that can be made and written"
-            )
+        check_directory(self.directory)
         for name in (RESULTS_NAME, ERRORS_NAME):
             if (self.directory / name).exists():
                 raise OutputDirectoryError(
@@ -268,13 +285,17 @@ class ResultFiles:
             OutputDirectoryError: if they cannot be written, or another batch's are there.
         """
         self.check()
+        made: list[Path] = []
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             for name in (RESULTS_NAME, ERRORS_NAME):
                 self._descriptors[name] = os.open(self.directory / name, flags, 0o644)
+                made.append(self.directory / name)
         except OSError as error:
             self.close()
+            for path in made:  # an empty one would be taken for another batch's
+                path.unlink(missing_ok=True)
             raise OutputDirectoryError(
                 f"results cannot be written to {self.directory}: {error.strerror or error}. "
                 "Give an output directory that can be made and written"
@@ -288,7 +309,7 @@ class ResultFiles:
         """
         name = RESULTS_NAME if item.ok else ERRORS_NAME
         text = json.dumps(item_line(item, self.directory), ensure_ascii=False, default=str)
-        line = f"{text}\n".encode(errors="backslashreplace")
+        line = f"{text.translate(_LINE_ENDS)}\n".encode(errors="backslashreplace")
         try:
             written = os.write(self._descriptors[name], line)
         except OSError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Coroutine
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
@@ -100,13 +100,14 @@ def run_command(
     """Run one model and save what it makes."""
     params = read_params(param or [])
     check_request(model, params)
+    _check_emulator_options(emulator=emulator, base_url=base_url)
     service = ServiceOptions(
         base_url=base_url,
         first_look_seconds=first_look,
         max_in_flight=1,
         emulator=EmbeddedEmulator(options=EmulatorOptions(speed=speed)) if emulator else None,
     )
-    _finish(run_one(service, model, params, out))
+    _finish(lambda: asyncio.run(run_one(service, model, params, out)))
 
 
 @app.command("batch")
@@ -170,6 +171,8 @@ def batch_command(
         failure_rate=failure_rate,
         faults=read_faults(fault or []),
     )
+    is_asked_of_it = bool(failure_rate or fault or books)
+    _check_emulator_options(emulator=emulator, base_url=base_url, is_asked_of_it=is_asked_of_it)
     service = ServiceOptions(
         base_url=base_url,
         first_look_seconds=first_look,
@@ -177,7 +180,7 @@ def batch_command(
         max_downloads=max_downloads,
         emulator=EmbeddedEmulator(options=emulated, books=books) if emulator else None,
     )
-    _finish(run_batch(service, file, options, out))
+    _finish(lambda: run_batch(service, file, options, out))
 
 
 @app.command("emulator")
@@ -217,7 +220,7 @@ def emulator_command(
         faults=read_faults(fault or []),
         picture_pixels=picture_pixels,
     )
-    _finish(serve(options))
+    _finish(lambda: asyncio.run(serve(options)))
 
 
 def run_app() -> int:
@@ -242,13 +245,26 @@ def run_app() -> int:
     return EXIT_FAILED
 
 
-def _finish(work: Coroutine[object, object, int]) -> None:
+def _finish(work: Callable[[], int]) -> None:
     try:
-        code = asyncio.run(work)
+        code = work()
     except (KeyboardInterrupt, asyncio.CancelledError):
         complain("interrupted")
         code = EXIT_INTERRUPTED
     raise typer.Exit(code)
+
+
+def _check_emulator_options(
+    *, emulator: bool, base_url: str | None, is_asked_of_it: bool = False
+) -> None:
+    """What is meant for an emulator must not be paid for at the real service."""
+    if emulator and base_url is not None:
+        raise ConfigurationError("--emulator and --base-url name two services: give one of them")
+    if is_asked_of_it and not emulator:
+        raise ConfigurationError(
+            "--failure-rate, --fault and --books are the emulator's: add --emulator, or leave them "
+            "out"
+        )
 
 
 def _read_format(name: str | None) -> Format | None:

@@ -6,13 +6,13 @@ import asyncio
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from wiro_async.batch.engine import Batch
 from wiro_async.batch.lines import spool_stdin
 from wiro_async.batch.requests import SourceOptions
-from wiro_async.batch.results import ERRORS_NAME, RESULTS_NAME, ResultFiles
+from wiro_async.batch.results import ERRORS_NAME, RESULTS_NAME, BatchSummary, ResultFiles
 from wiro_async.batch.sources import check_source, read_requests
 from wiro_async.catalog import check_slug
 from wiro_async.cli.service import ServiceOptions, open_session
@@ -21,7 +21,7 @@ from wiro_async.cli.show import Show, describe_failure, show_batch
 _INTERRUPTED = 130
 
 
-async def run_batch(service: ServiceOptions, file: str, options: SourceOptions, out: Path) -> int:
+def run_batch(service: ServiceOptions, file: str, options: SourceOptions, out: Path) -> int:
     """Check the whole file, then run it; the exit code.
 
     Raises:
@@ -33,24 +33,38 @@ async def run_batch(service: ServiceOptions, file: str, options: SourceOptions, 
     ResultFiles(out).check()
     if options.model is not None:
         check_slug(options.model)
-    with ExitStack() as stack:
-        path = stack.enter_context(spool_stdin(sys.stdin.buffer)) if file == "-" else Path(file)
-        async with open_session(service) as session:
-            total = check_source(path, options).requests
-            batch = session.batch(
-                read_requests(path, options), output_dir=out, max_in_flight=service.max_in_flight
-            )
-            with show_batch(total) as show:
+    if file != "-":
+        return asyncio.run(_run(service, Path(file), options, out))
+    # Before the loop runs: Ctrl-C on a loop would not end the wait for standard input.
+    with spool_stdin(sys.stdin.buffer) as path:
+        return asyncio.run(_run(service, path, options, out))
+
+
+async def _run(service: ServiceOptions, path: Path, options: SourceOptions, out: Path) -> int:
+    async with open_session(service) as session:
+        total = check_source(path, options).requests
+        batch = session.batch(
+            read_requests(path, options), output_dir=out, max_in_flight=service.max_in_flight
+        )
+        with show_batch(total) as show:
+            try:
                 was_interrupted = await _follow(batch, show)
-            summary = batch.summary
-            show.tell(str(summary))
-            show.tell(f"results in {out / RESULTS_NAME}")
-            if summary.succeeded < summary.total:
-                show.tell(f"the others, each with its reason, in {out / ERRORS_NAME}")
+            except asyncio.CancelledError:
+                _tell_end(batch.summary, show, out)
+                raise
+        summary = batch.summary
+        _tell_end(summary, show, out)
     if was_interrupted:
         show.tell(f"interrupted: {total - summary.total} of {total} requests were not begun")
         return _INTERRUPTED
     return 0 if summary.ok else 1
+
+
+def _tell_end(summary: BatchSummary, show: Show, out: Path) -> None:
+    show.tell(str(summary))
+    show.tell(f"results in {out / RESULTS_NAME}")
+    if summary.succeeded < summary.total:
+        show.tell(f"the others, each with its reason, in {out / ERRORS_NAME}")
 
 
 async def _follow(batch: Batch, show: Show) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 import anyio
 from attrs import asdict, frozen
 
+from wiro_async.batch.results import check_directory
 from wiro_async.emulator import Emulator, Fault
 from wiro_async.errors import ConfigurationError
 from wiro_async.protocol.polling import PollSchedule
@@ -89,12 +90,15 @@ async def open_session(options: ServiceOptions) -> AsyncIterator[WiroSession]:
 
     Raises:
         ConfigurationError: if there are no credentials, or a setting cannot work.
+        OutputDirectoryError: if there is no place for the emulator's books.
     """
     if options.emulator is None:
         async with _session(options, speed=1.0) as session:
             yield session
         return
     embedded = options.emulator
+    if embedded.books is not None:
+        _check_books(embedded.books)
     async with open_emulator(embedded.options) as emulator:
         try:
             async with _session(options, speed=emulator.speed, emulator=emulator) as session:
@@ -102,7 +106,15 @@ async def open_session(options: ServiceOptions) -> AsyncIterator[WiroSession]:
         finally:
             if embedded.books is not None:
                 text = json.dumps(emulator.books.to_dict(), indent=1)
-                await anyio.Path(embedded.books).write_text(text)
+                path = anyio.Path(embedded.books)
+                await path.parent.mkdir(parents=True, exist_ok=True)
+                await path.write_text(text)
+
+
+def _check_books(path: Path) -> None:
+    if path.is_dir():
+        raise ConfigurationError(f"--books {path} is a folder: name a file")
+    check_directory(path.parent)
 
 
 def _session(

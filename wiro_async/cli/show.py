@@ -46,7 +46,12 @@ def make_console() -> Console:
 
 def complain(message: str) -> None:
     """Say what was wrong, in one message."""
-    make_console().print(Text(f"wiro: {message}"), soft_wrap=True)
+    make_console().print(plain(f"wiro: {message}"), soft_wrap=True)
+
+
+def plain(message: str) -> Text:
+    """The message as it stands; what would move a terminal's cursor is shown as a question mark."""
+    return Text("".join(c if c.isprintable() or c == "\n" else "?" for c in message))
 
 
 def describe_failure(item: BatchItem) -> str:
@@ -88,7 +93,7 @@ class _Lines:
     _next_at: float = field(factory=time.monotonic)
 
     def tell(self, message: str) -> None:
-        self.console.print(Text(message), soft_wrap=True)
+        self.console.print(plain(message), soft_wrap=True)
 
     def update(self, batch: Batch) -> None:
         now = time.monotonic()
@@ -103,7 +108,7 @@ class _Bar:
         self._task = progress.add_task("batch", total=total, counts="")
 
     def tell(self, message: str) -> None:
-        self._progress.console.print(Text(message), soft_wrap=True)
+        self._progress.console.print(plain(message), soft_wrap=True)
 
     def update(self, batch: Batch) -> None:
         self._progress.update(self._task, completed=batch.summary.total, counts=_counts(batch))

@@ -1,0 +1,179 @@
+"""``wiro batch`` in a process of its own: Ctrl-C once and twice, SIGTERM, a real terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from attrs import define, field
+
+from tests.batch.test_engine import lines
+from tests.cli.conftest import FLUX, emulating, variables
+from wiro_async.emulator import Emulator
+
+STOPS = [signal.SIGINT, signal.SIGTERM]
+
+
+@define
+class Process:
+    """A batch that runs; what it says is collected as it comes."""
+
+    popen: subprocess.Popen[bytes]
+    source: int
+    said: str = ""
+    _more: threading.Condition = field(factory=threading.Condition)
+    _reader: threading.Thread = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                chunk = os.read(self.source, 65536)
+            except OSError:  # how a terminal ends
+                chunk = b""
+            with self._more:
+                self.said += chunk.decode(errors="replace")
+                self._more.notify_all()
+            if not chunk:
+                return
+
+    def wait_for(self, pattern: str) -> None:
+        with self._more:
+            found = self._more.wait_for(lambda: re.search(pattern, self.said), timeout=15)
+        assert found, self.said
+
+    def end(self) -> int:
+        code = self.popen.wait(timeout=20)
+        self._reader.join(10)
+        return code
+
+
+@contextmanager
+def running(
+    folder: Path, emulator: Emulator, *options: str, terminal: bool = False
+) -> Iterator[Process]:
+    (folder / "p.csv").write_text("prompt\n" + "".join(f"number {n}\n" for n in range(60)))
+    source, sink = pty.openpty() if terminal else os.pipe()
+    command = [
+        sys.executable,
+        "-m",
+        "wiro_async",
+        "batch",
+        "p.csv",
+        "--model",
+        FLUX,
+        "--out",
+        "out",
+    ]
+    popen = subprocess.Popen(  # noqa: S603 - this very program
+        [*command, "--first-look", "0.05", *options],
+        cwd=folder,
+        env={**os.environ, **variables(emulator), "TERM": "xterm", "COLUMNS": "120"},
+        stdin=subprocess.DEVNULL,
+        stdout=sink,
+        stderr=sink,
+        start_new_session=True,
+    )
+    os.close(sink)
+    process = Process(popen, source)
+    try:
+        yield process
+    finally:
+        popen.kill()
+        process.end()
+        os.close(source)
+
+
+@pytest.mark.parametrize("stop", STOPS)
+def test_the_first_lets_what_is_in_flight_finish(tmp_path: Path, stop: signal.Signals) -> None:
+    with (
+        emulating(median_seconds=60.0, sigma=0.3) as emulator,
+        running(tmp_path, emulator, "-n", "4") as process,
+    ):
+        process.wait_for("1/60, ")
+        process.popen.send_signal(stop)
+        assert process.end() == 130
+        tasks = emulator.books.tasks
+    assert re.search(
+        r"stopping: nothing more is submitted, \d in flight finish; press", process.said
+    )
+    assert len(tasks) < 20
+    assert all(task.terminal for task in tasks.values())
+    written = lines(tmp_path / "out", "results.jsonl")
+    assert {line["task_id"] for line in written} == tasks.keys()
+    assert lines(tmp_path / "out", "errors.jsonl") == []
+    left = 60 - len(tasks)
+    assert f"interrupted: {left} of 60 requests were not begun" in process.said
+    assert f"{len(tasks)} requests: {len(tasks)} succeeded" in process.said
+    assert "Traceback" not in process.said
+
+
+@pytest.mark.parametrize("stop", STOPS)
+def test_the_second_leaves_at_once(tmp_path: Path, stop: signal.Signals) -> None:
+    with (
+        emulating(median_seconds=100_000.0) as emulator,
+        running(tmp_path, emulator, "-n", "4") as process,
+    ):
+        while len(emulator.books.tasks) < 4:
+            threading.Event().wait(0.02)
+        process.popen.send_signal(stop)
+        process.wait_for("press Ctrl-C again")
+        process.popen.send_signal(stop)
+        assert process.end() == 130
+        tasks = emulator.books.tasks
+    written = lines(tmp_path / "out", "errors.jsonl")
+    assert len(tasks) == 4
+    assert {line["task_id"] for line in written} == tasks.keys()
+    assert {line["status"] for line in written} == {"unfinished"}
+    assert lines(tmp_path / "out", "results.jsonl") == []
+    assert "wiro: interrupted" in process.said
+    assert "4 unfinished" in process.said
+    assert "errors.jsonl" in process.said
+    assert "Traceback" not in process.said
+
+
+def test_a_real_terminal_sees_the_bar(tmp_path: Path) -> None:
+    with (
+        emulating() as emulator,
+        running(tmp_path, emulator, "-n", "20", terminal=True) as process,
+    ):
+        assert process.end() == 0, process.said
+    for part in ("\x1b[", "━", "60/60", "in flight, 0 without result, $3.60", "0:00:0"):
+        assert part in process.said
+    assert "60 requests: 60 succeeded" in process.said
+
+
+def test_ctrl_c_while_standard_input_is_read(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    command = [sys.executable, "-m", "wiro_async", "batch", "-", "--model", FLUX, "--out", "out"]
+    with subprocess.Popen(  # noqa: S603 - this very program
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "WIRO_API_KEY": "key", "WIRO_BASE_URL": "http://127.0.0.1:9/v1"},
+        stdin=reading,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        os.close(reading)
+        os.write(writing, b"a fox\n" * 20_000)  # more than a pipe holds: it is being read
+        process.send_signal(signal.SIGINT)
+        try:
+            _, err = process.communicate(timeout=10)
+        finally:
+            os.close(writing)
+            process.kill()
+    assert process.returncode == 130
+    assert err == "wiro: interrupted\n"
+    assert list(tmp_path.iterdir()) == []
