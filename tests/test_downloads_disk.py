@@ -104,6 +104,20 @@ async def test_a_disk_that_fails_is_told_at_once(
         assert len(at.cdn.requests) == 1, "another download does not mend a disk"
 
 
+@pytest.mark.parametrize("body", [BODY * 5, BODY * 3000], ids=["at the end", "on the way"])
+async def test_a_disk_that_fills_up(tmp_path: Path, body: bytes) -> None:
+    resource = pytest.importorskip("resource")
+    async with desk(tmp_path, answering(http(body))) as at:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+        try:
+            with pytest.raises(DownloadError, match="the disk says: .*File too large"):
+                await at.save()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert at.names() == []
+
+
 async def test_a_file_in_the_way_of_the_directory(tmp_path: Path) -> None:
     (tmp_path / "out").write_bytes(b"a file")
     async with desk(tmp_path / "out", answering(http())) as at:

@@ -7,7 +7,7 @@ import select
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,6 +51,12 @@ class Deaf:
         return bool(select.select([self.listener], [], [], 0)[0])
 
 
+def run_on_a_loop_of_its_own(main: Coroutine[object, object, int]) -> int:
+    """What `asyncio.run` does, but for forgetting the loop that pytest-asyncio left to close."""
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        return runner.run(main)
+
+
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deaf]:
     """What `WIRO_BASE_URL` points at; with a key that may be used there."""
@@ -68,6 +74,7 @@ def wiro(
 ) -> Wiro:
     """The command, run in an empty folder without any setting in the environment."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(asyncio, "run", run_on_a_loop_of_its_own)
     for name in ("WIRO_API_KEY", "WIRO_API_SECRET", "WIRO_BASE_URL", "WIRO_DEBUG"):
         monkeypatch.delenv(name, raising=False)
 
