@@ -111,7 +111,7 @@ async def test_a_disk_that_fills_up(tmp_path: Path, body: bytes) -> None:
         before = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
         try:
-            with pytest.raises(DownloadError, match="the disk says: .*File too large"):
+            with pytest.raises(DownloadError, match=r"the disk says: .*File too large"):
                 await at.save()
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)

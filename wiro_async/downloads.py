@@ -171,22 +171,21 @@ class _PartFile:
         self.size_bytes += len(chunk)
         self.hash.update(chunk)
 
-    def write(self) -> None:
+    def write(self) -> BinaryIO:
         """Move what is in memory to the part file, which is made if it is not there."""
         if self._file is None:
             self._final.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._part.open("xb")
         chunks, self._pending, self.pending_bytes = self._pending, [], 0
         self._file.writelines(chunks)
+        return self._file
 
     def put_in_place(self) -> Path:
         """Flush to the disk and give the final name; the path that the file is at."""
-        self.write()
-        file = self._file
-        if file is not None:
-            file.flush()
-            os.fsync(file.fileno())
-            file.close()
+        file = self.write()
+        file.flush()
+        os.fsync(file.fileno())
+        file.close()
         digest = self.hash.hexdigest()
         for path in (self._final, self._final.with_stem(f"{self._final.stem}-{digest[:16]}")):
             if _name_exclusively(self._part, path) or _holds(path, digest):
@@ -198,8 +197,10 @@ class _PartFile:
         """Remove the part file, whatever became of it; safe to call twice."""
         file, self._file = self._file, None
         if file is not None:
-            file.close()
-            self._part.unlink(missing_ok=True)
+            try:
+                file.close()  # raises where a full disk does not take the last bytes
+            finally:
+                self._part.unlink(missing_ok=True)
 
 
 def _name_exclusively(part: Path, final: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import sys
@@ -209,6 +210,18 @@ def test_lines_are_few_elsewhere(
     told = [line for line in ran.err.splitlines() if "in flight, " in line]
     assert len(told) == 2, "the first, and the one that says that all is through"
     assert told[1].startswith("5/5, ")
+
+
+def test_where_a_loop_takes_no_signals_it_runs_all_the_same(
+    wiro: Wiro, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise NotImplementedError
+
+    assert emulator.books.requests.total() == 0
+    monkeypatch.setattr(asyncio.SelectorEventLoop, "add_signal_handler", refuse)
+    (tmp_path / "p.csv").write_text(prompts(2))
+    assert wiro("batch", "p.csv", "-m", FLUX, *BATCH).code == 0
 
 
 def test_help_and_version(wiro: Wiro) -> None:

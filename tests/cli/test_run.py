@@ -32,7 +32,7 @@ def test_a_picture(wiro: Wiro, emulator: Emulator, tmp_path: Path) -> None:
 
 
 def test_a_text(wiro: Wiro, emulator: Emulator, tmp_path: Path) -> None:
-    ran = wiro("run", "wiro-emulator/echo-llm", "-p", "prompt=hello [red]", *FAST)
+    ran = wiro("run", "wiro-emulator/echo-llm", "-p", "prompt=[red] hello", *FAST)
     (task,) = emulator.books.tasks.values()
     assert (ran.code, ran.out) == (0, f"{task.answer}\n")
     assert list(tmp_path.iterdir()) == []

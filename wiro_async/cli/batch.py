@@ -71,6 +71,7 @@ async def _follow(batch: Batch, show: Show) -> bool:
     """Show the batch until it is over; whether a person interrupted it."""
     interrupts = 0
     me = asyncio.current_task()
+    assert me is not None  # noqa: S101 - a coroutine runs in a task
 
     def interrupt() -> None:
         nonlocal interrupts
@@ -81,11 +82,11 @@ async def _follow(batch: Batch, show: Show) -> bool:
                 f"stopping: nothing more is submitted, {batch.in_flight} in flight finish; "
                 "press Ctrl-C again to leave at once (they go on at the service)"
             )
-        elif me is not None:
+        else:
             me.cancel()
 
     async with batch:
-        with _on_interrupt(interrupt):
+        with on_interrupt(interrupt):
             async for item in batch:
                 if not item.ok:
                     show.tell(describe_failure(item))
@@ -94,7 +95,7 @@ async def _follow(batch: Batch, show: Show) -> bool:
 
 
 @contextmanager
-def _on_interrupt(callback: Callable[[], None]) -> Iterator[None]:
+def on_interrupt(callback: Callable[[], None]) -> Iterator[None]:
     """Call back for Ctrl-C and SIGTERM, where the loop can (not on Windows)."""
     loop = asyncio.get_running_loop()
     handled = []

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 
+from wiro_async.cli.batch import on_interrupt
 from wiro_async.cli.service import EmulatorOptions, open_emulator
 
 
@@ -16,10 +16,7 @@ async def serve(options: EmulatorOptions) -> int:
         ConfigurationError: if it cannot draw, or the port cannot be had.
     """
     over = asyncio.Event()
-    loop = asyncio.get_running_loop()
     async with open_emulator(options) as emulator:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, over.set)
         secret = f"export WIRO_API_SECRET={options.api_secret}\n" if options.api_secret else ""
         sys.stdout.write(
             f"export WIRO_BASE_URL={emulator.base_url}\n"
@@ -27,7 +24,8 @@ async def serve(options: EmulatorOptions) -> int:
             f"# the books are at {emulator.origin}/emulator/books; Ctrl-C ends it\n"
         )
         sys.stdout.flush()
-        await over.wait()
+        with on_interrupt(over.set):
+            await over.wait()
         books = emulator.books
         sys.stdout.write(f"# {len(books.tasks)} tasks, at most {books.most_in_flight} at once\n")
     return 0
