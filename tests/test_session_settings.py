@@ -77,6 +77,8 @@ class TestArguments:
             ("http://localhost:80/v1", "http://localhost:80/v1"),
             ("http://127.0.0.1:9/v1", "http://127.0.0.1:9/v1"),
             ("http://[::1]:9/v1", "http://[::1]:9/v1"),
+            ("http://127.8.9.1/v1", "http://127.8.9.1/v1"),
+            ("http://wiro.localhost/v1", "http://wiro.localhost/v1"),
         ],
     )
     def test_base_urls_that_work(self, given: str, base_url: str) -> None:
@@ -87,6 +89,8 @@ class TestArguments:
         [
             "http://api.wiro.ai/v1",
             "http://127.0.0.1.evil.test/v1",
+            "http://10.0.0.1/v1",
+            "http://notlocalhost/v1",
             "ftp://host.test",
             "api.wiro.ai/v1",
             "https://",

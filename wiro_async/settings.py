@@ -7,6 +7,7 @@ https, since the key travels in a header; plain http is for this machine only.
 
 from __future__ import annotations
 
+import ipaddress
 import math
 from collections.abc import Mapping
 from urllib.parse import SplitResult, urlsplit
@@ -15,7 +16,6 @@ from wiro_async.errors import ConfigurationError, CredentialsError
 from wiro_async.protocol.signing import Credentials
 
 DEFAULT_BASE_URL = "https://api.wiro.ai/v1"
-_LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def find_credentials(
@@ -68,9 +68,18 @@ def check_base_url(url: str) -> str:
 
 
 def _is_base_url(parts: SplitResult) -> bool:
-    is_local = parts.scheme == "http" and parts.hostname in _LOOPBACK_HOSTS
+    is_local = parts.scheme == "http" and _is_this_machine(parts.hostname or "")
     is_plain = not parts.query and not parts.fragment and parts.port != 0
     return bool(parts.hostname) and is_plain and (parts.scheme == "https" or is_local)
+
+
+def _is_this_machine(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):  # RFC 6761, 6.3
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def check_positive(name: str, value: float) -> None:

@@ -7,6 +7,7 @@ import sys
 
 from wiro_async.cli.batch import on_interrupt
 from wiro_async.cli.service import EmulatorOptions, open_emulator
+from wiro_async.emulator import Emulator
 
 
 async def serve(options: EmulatorOptions) -> int:
@@ -17,15 +18,19 @@ async def serve(options: EmulatorOptions) -> int:
     """
     over = asyncio.Event()
     async with open_emulator(options) as emulator:
-        secret = f"export WIRO_API_SECRET={options.api_secret}\n" if options.api_secret else ""
-        sys.stdout.write(
-            f"export WIRO_BASE_URL={emulator.base_url}\n"
-            f"export WIRO_API_KEY={options.api_key}\n{secret}"
-            f"# the books are at {emulator.origin}/emulator/books; Ctrl-C ends it\n"
-        )
-        sys.stdout.flush()
         with on_interrupt(over.set):
+            _tell_how_to_reach(emulator, options)
             await over.wait()
         books = emulator.books
         sys.stdout.write(f"# {len(books.tasks)} tasks, at most {books.most_in_flight} at once\n")
     return 0
+
+
+def _tell_how_to_reach(emulator: Emulator, options: EmulatorOptions) -> None:
+    secret = f"export WIRO_API_SECRET={options.api_secret}\n" if options.api_secret else ""
+    sys.stdout.write(
+        f"export WIRO_BASE_URL={emulator.base_url}\n"
+        f"export WIRO_API_KEY={options.api_key}\n{secret}"
+        f"# the books are at {emulator.origin}/emulator/books; Ctrl-C ends it\n"
+    )
+    sys.stdout.flush()
