@@ -150,9 +150,7 @@ class Api:
         async def submit() -> T:
             sent_at = time.time()
             try:
-                return await self._exchange(
-                    request, lambda a, path: on_started(decode_run(a, path))
-                )
+                return await self._exchange(request, decode)
             except (OutcomeUnknown, ServerError) as error:
                 unknown = _unknown_run(error, model, params, sent_at)
             on_unknown(unknown)

@@ -78,6 +78,17 @@ async def test_the_input_is_read_no_faster_than_it_is_needed(tmp_path: Path) -> 
     assert runner.most_in_flight <= 3
 
 
+async def test_no_more_tasks_run_at_once_than_allowed(tmp_path: Path) -> None:
+    runner = FakeRunner(holds=True)
+    async with runner.batch(list("abcdef"), tmp_path, max_in_flight=2) as batch:
+        for ended, prompt in enumerate("abcdef"):
+            await settle()
+            assert runner.started == list("abcdef")[: ended + 2]
+            runner.ends[prompt].set()
+            assert (await anext(batch)).ok
+    assert runner.most_in_flight == 2
+
+
 async def test_a_slow_download_holds_no_place_in_flight(tmp_path: Path) -> None:
     runner = FakeRunner()
     for prompt in "ab":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -201,6 +202,21 @@ def test_results_that_are_there_are_not_paid_again(
     assert_one_message(ran.err, "already holds the results of a batch", name)
     assert_refused(tmp_path, service, before)
     assert (tmp_path / "out" / name).read_bytes() == b"{}\n"
+
+
+def test_standard_input_is_not_waited_for_in_vain(
+    wiro: Wiro, service: Deaf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)  # reading it would be an error of another kind
+    (tmp_path / "out").write_bytes(b"mine")
+    before = set(tmp_path.rglob("*"))
+    for ran, part in (
+        (wiro("batch", "-", "--out", "out", *MODEL), "out is a file"),
+        (wiro("batch", "-", "--out", "new", "--model", "flux"), "'flux' is not a model"),
+    ):
+        assert ran.code == 2
+        assert_one_message(ran.err, part)
+        assert_refused(tmp_path, service, before)
 
 
 @pytest.mark.parametrize(

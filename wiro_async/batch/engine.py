@@ -261,9 +261,8 @@ class Batch:
         try:
             self._check_unique(request)
             async with self._in_flight:
-                if self._reading.cancel_called:
-                    return None
-                await self._start(progress)
+                if not self._reading.cancel_called:
+                    await self._start(progress)
                 handle = progress.handle
                 if handle is None:
                     return None
