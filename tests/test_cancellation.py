@@ -52,6 +52,20 @@ def test_a_run_that_ends_unknown_meanwhile_is_told_all_the_same(style: Style) ->
 
 
 @every_style
+def test_and_where_nobody_is_told_it_is_logged(
+    style: Style, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        transport = slow(Answer(http_status=502, body=b"<html>"))
+        async with joined(transport) as session:
+            await style(lambda: session.run(FLUX, {"prompt": "x"}))
+
+    run_virtual(scenario())
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "may be billed" in caplog.text
+
+
+@every_style
 def test_a_run_that_was_refused_meanwhile_gives_its_slot_back(style: Style) -> None:
     async def scenario() -> None:
         transport = slow(full(5))

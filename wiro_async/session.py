@@ -8,6 +8,7 @@ the event loop that it was opened on, and says so when it is used on another one
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import random
 from collections.abc import AsyncIterable, Callable, Iterable
@@ -45,6 +46,8 @@ from wiro_async.tracking.slots import Slots
 from wiro_async.tracking.tracker import Tracker
 from wiro_async.tracking.watch import Watch
 from wiro_async.transport import Timeouts, Transport
+
+_LOGGER = logging.getLogger("wiro_async")
 
 
 class WiroSession:
@@ -200,7 +203,15 @@ class WiroSession:
         sent = dict(params or {})
         if callback_url is not None:
             sent["callbackUrl"] = callback_url
-        return await self.start(model, sent, on_handle=lambda _: None)
+        unknown: list[RunOutcomeUnknown] = []
+        try:
+            return await self.start(
+                model, sent, on_handle=lambda _: None, on_unknown=unknown.append
+            )
+        except asyncio.CancelledError:
+            for error in unknown:  # this caller never sees it, and money may hang on it
+                _LOGGER.warning("%s", error.message)
+            raise
 
     async def start(
         self,

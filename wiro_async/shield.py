@@ -25,7 +25,7 @@ async def finish(work: Coroutine[object, object, T]) -> T:
     """The work's result; if the caller was cancelled meanwhile, its cancellation, afterwards.
 
     Raises:
-        Exception: what the work raised, unless the caller was cancelled: then it is logged.
+        Exception: what the work raised, unless the caller was cancelled.
     """
     task = asyncio.ensure_future(work)
     cancelled = None
@@ -42,5 +42,5 @@ async def finish(work: Coroutine[object, object, T]) -> T:
     if cancelled is None:
         return task.result()
     if not task.cancelled() and (failure := task.exception()) is not None:
-        _LOGGER.warning("cancelled, and ended with %s: %s", type(failure).__name__, failure)
+        _LOGGER.debug("cancelled, and ended with %s: %s", type(failure).__name__, failure)
     raise cancelled

@@ -412,3 +412,10 @@ def test_the_file_is_closed_when_reading_stops_early(write: Write) -> None:
 
 def test_read_lines_takes_a_line_as_long_as_allowed() -> None:
     assert list(lines.read_lines(io.StringIO("1234\n12"), longest=5)) == ["1234\n", "12"]
+
+
+def test_names_that_are_only_like_a_parameter_are_metadata(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("prompt,prompt_id,seeds\na cat,7,1\n")
+    [request] = read_requests(path, SourceOptions(model=FLUX))
+    assert request.metadata == {"prompt_id": "7", "seeds": "1"}

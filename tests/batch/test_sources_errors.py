@@ -264,6 +264,10 @@ CASES: list[
         ("'aspect_ratio' would not be sent", "'aspectRatio'"),
     ),
     (
+        *("a.csv", "prompt,aspectRation\na,1:1\n", flux(), 2, None, "aspectRation"),
+        ("'aspectRation' would not be sent", "'aspectRatio'"),
+    ),
+    (
         *("a.jsonl", '{"body": {"prompt": "a", "size": "1"}}', flux(), 1, None, "size"),
         ("no parameter 'size'", "aspectRatio"),
     ),

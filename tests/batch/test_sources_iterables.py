@@ -115,6 +115,9 @@ ENDLESS["loop"] = ENDLESS
         ({"prompt": "a", "x": float("nan")}, "metadata", "metadata cannot be written"),
         ({"prompt": "a", "params": {"x": ENDLESS}}, "params", "params cannot be written"),
         ({"prompt": "a", "model": {1}}, "model", "model is a set"),
+        (BatchRequest(model=5), "model", "model is a number"),  # type: ignore[arg-type]
+        (BatchRequest(params=["a"]), "params", "'params' is a list"),  # type: ignore[arg-type]
+        (BatchRequest(metadata="a"), "metadata", "'metadata' is a text"),  # type: ignore[arg-type]
         ("\ud800", "params", "params holds half of a character"),
     ],
 )

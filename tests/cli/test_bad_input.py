@@ -99,6 +99,8 @@ OPTIONS = {
     "--emulator --fault Run:limit:often=1": "no option 'often'",
     "--fault Run:limit": "add --emulator",
     "--failure-rate 0.5": "add --emulator",
+    "--speed 2": "add --emulator",
+    "--median 2": "add --emulator",
     "--books b.json": "add --emulator",
     "--emulator --books .": "--books . is a folder: name a file",
     "--emulator --books p.csv/b.json": "p.csv is a file",

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -168,6 +169,7 @@ def test_ctrl_c_while_standard_input_is_read(tmp_path: Path) -> None:
     ) as process:
         os.close(reading)
         os.write(writing, b"a fox\n" * 20_000)  # more than a pipe holds: it is being read
+        time.sleep(0.5)  # until it waits for more, like a person who sees nothing happen
         process.send_signal(signal.SIGINT)
         try:
             _, err = process.communicate(timeout=10)

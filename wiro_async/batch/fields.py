@@ -8,8 +8,8 @@ set of rules holds for all three:
 2. A field that the caller mapped to a parameter is that parameter.
 3. Any other field whose name is a parameter of the model is that parameter.
 4. What is left over is metadata: it goes into the result line and is never sent. A field that
-   differs from a parameter only in its spelling (``aspect_ratio``) is refused instead, because
-   the picture would be paid for without it.
+   differs from a parameter only in its spelling (``aspect_ratio``, ``aspectRation``) is refused
+   instead, because the picture would be paid for without it.
 5. An empty field is left out, so the batch's default holds; an empty prompt is refused.
 """
 
@@ -38,6 +38,8 @@ from wiro_async.task import JsonObject, JsonValue
 _ID_NAMES = ("custom_id", "id")
 _MOST_NAMES_SHOWN = 20
 _LONGEST_NAME_SHOWN = 40
+# So near that it is meant: aspectRation is (0.96), prompt_id and seeds are not (0.86, 0.89).
+_SAME_WORD = 0.9
 
 
 @frozen(kw_only=True)
@@ -260,7 +262,9 @@ def _value(fields: JsonObject, name: str | None) -> JsonValue:
 # which keeps the cache small whatever is in the file.
 @lru_cache(maxsize=1024)
 def _find_spelling(name: str, parameters: tuple[str, ...]) -> str | None:
-    return next((known for known in parameters if _bare(known) == _bare(name)), None)
+    by_bare = {_bare(known): known for known in parameters}
+    close = difflib.get_close_matches(_bare(name), by_bare, n=1, cutoff=_SAME_WORD)
+    return by_bare[close[0]] if close else None
 
 
 def _bare(name: str) -> str:

@@ -83,20 +83,21 @@ def finish_request(
     Raises:
         InvalidRequest: where there is no model, or a value cannot be written as JSON.
     """
-    model = request.model or model
+    model = read_model(request.model) or model
     if model is None:
         raise InvalidRequest(
             f"no model is named: name one for the whole batch with {MODEL_OPTION}, "
             "or one for each request as 'model'",
             field="model",
         )
-    own = {name: value for name, value in request.params.items() if value is not None}
+    given = read_object("params", request.params)
+    own = {name: value for name, value in given.items() if value is not None}
     # Not evolve, which takes as long as all the rest, for every row of a file.
     finished = BatchRequest(
         custom_id=read_custom_id(request.custom_id) or numbered_id(position),
         model=model,
         params={**params, **own},
-        metadata=request.metadata,
+        metadata=read_object("metadata", request.metadata),
         origin=origin or request.origin,
     )
     _check_json("custom_id", finished.custom_id)

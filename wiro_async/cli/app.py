@@ -24,7 +24,12 @@ from wiro_async.cli.run import run_one
 from wiro_async.cli.service import EmbeddedEmulator, EmulatorOptions, ServiceOptions
 from wiro_async.cli.show import complain
 from wiro_async.cli.values import read_columns, read_faults, read_params
+from wiro_async.emulator import Fault
 from wiro_async.errors import ConfigurationError, InvalidRequest, OutputDirectoryError, WiroError
+
+# Fast enough for a first try, slow enough to see something happen.
+_EMBEDDED_SPEED = 20.0
+_MEDIAN_SECONDS = 8.0
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -53,10 +58,11 @@ OnEmulator = Annotated[
     bool, typer.Option("--emulator", help="Run on an embedded emulator: no key, no cost.")
 ]
 Speed = Annotated[
-    float, typer.Option("--speed", min=0.01, help="Emulator: seconds that pass in one second.")
+    float | None,
+    typer.Option("--speed", min=0.01, help="Emulator: how many times as fast."),
 ]
 Median = Annotated[
-    float,
+    float | None,
     typer.Option("--median", metavar="SECONDS", min=0.001, help="Emulator: median duration."),
 ]
 FailureRate = Annotated[
@@ -95,17 +101,16 @@ def run_command(
     base_url: BaseUrl = None,
     first_look: FirstLook = None,
     emulator: OnEmulator = False,
-    speed: Speed = 20.0,
+    speed: Speed = None,
 ) -> None:
     """Run one model and save what it makes."""
     params = read_params(param or [])
     check_request(model, params)
-    _check_emulator_options(emulator=emulator, base_url=base_url)
     service = ServiceOptions(
         base_url=base_url,
         first_look_seconds=first_look,
         max_in_flight=1,
-        emulator=EmbeddedEmulator(options=EmulatorOptions(speed=speed)) if emulator else None,
+        emulator=_embed(emulator=emulator, base_url=base_url, speed=speed),
     )
     _finish(lambda: asyncio.run(run_one(service, model, params, out)))
 
@@ -144,8 +149,8 @@ def batch_command(
     base_url: BaseUrl = None,
     first_look: FirstLook = None,
     emulator: OnEmulator = False,
-    speed: Speed = 20.0,
-    median: Median = 8.0,
+    speed: Speed = None,
+    median: Median = None,
     failure_rate: FailureRate = 0.0,
     fault: Faults = None,
     books: Annotated[
@@ -165,20 +170,21 @@ def batch_command(
         model=model,
         params=read_params(param or []),
     )
-    emulated = EmulatorOptions(
+    embedded = _embed(
+        emulator=emulator,
+        base_url=base_url,
         speed=speed,
-        median_seconds=median,
+        median=median,
         failure_rate=failure_rate,
         faults=read_faults(fault or []),
+        books=books,
     )
-    is_asked_of_it = bool(failure_rate or fault or books)
-    _check_emulator_options(emulator=emulator, base_url=base_url, is_asked_of_it=is_asked_of_it)
     service = ServiceOptions(
         base_url=base_url,
         first_look_seconds=first_look,
         max_in_flight=max_in_flight,
         max_downloads=max_downloads,
-        emulator=EmbeddedEmulator(options=emulated, books=books) if emulator else None,
+        emulator=embedded,
     )
     _finish(lambda: run_batch(service, file, options, out))
 
@@ -194,8 +200,8 @@ def emulator_command(
     ] = "emulator-secret",  # noqa: S107 - opens nothing
     balance: Annotated[float, typer.Option("--balance", min=0, help="Dollars.")] = 1000.0,
     price: Annotated[float, typer.Option("--price", min=0, help="Dollars a task.")] = 0.06,
-    speed: Speed = 1.0,
-    median: Median = 8.0,
+    speed: Speed = None,
+    median: Median = None,
     failure_rate: FailureRate = 0.0,
     rate_limit: Annotated[
         float | None, typer.Option("--rate-limit", min=0.1, help="Requests a second.")
@@ -213,8 +219,8 @@ def emulator_command(
         api_secret=api_secret or None,
         balance=Decimal(str(balance)),
         price=Decimal(str(price)),
-        speed=speed,
-        median_seconds=median,
+        speed=speed or 1.0,
+        median_seconds=median or _MEDIAN_SECONDS,
         failure_rate=failure_rate,
         rate_limit=rate_limit,
         faults=read_faults(fault or []),
@@ -254,17 +260,33 @@ def _finish(work: Callable[[], int]) -> None:
     raise typer.Exit(code)
 
 
-def _check_emulator_options(
-    *, emulator: bool, base_url: str | None, is_asked_of_it: bool = False
-) -> None:
-    """What is meant for an emulator must not be paid for at the real service."""
-    if emulator and base_url is not None:
+def _embed(
+    *,
+    emulator: bool,
+    base_url: str | None,
+    speed: float | None = None,
+    median: float | None = None,
+    failure_rate: float = 0.0,
+    faults: tuple[Fault, ...] = (),
+    books: Path | None = None,
+) -> EmbeddedEmulator | None:
+    """The emulator that was asked for; what is meant for one is not paid for elsewhere."""
+    if not emulator:
+        if speed or median or failure_rate or faults or books:
+            raise ConfigurationError(
+                "--speed, --median, --failure-rate, --fault and --books are the emulator's: add "
+                "--emulator, or leave them out"
+            )
+        return None
+    if base_url is not None:
         raise ConfigurationError("--emulator and --base-url name two services: give one of them")
-    if is_asked_of_it and not emulator:
-        raise ConfigurationError(
-            "--failure-rate, --fault and --books are the emulator's: add --emulator, or leave them "
-            "out"
-        )
+    options = EmulatorOptions(
+        speed=speed or _EMBEDDED_SPEED,
+        median_seconds=median or _MEDIAN_SECONDS,
+        failure_rate=failure_rate,
+        faults=faults,
+    )
+    return EmbeddedEmulator(options=options, books=books)
 
 
 def _read_format(name: str | None) -> Format | None:
