@@ -3,6 +3,8 @@
 A session may be opened in one asyncio task and closed in another, as web frameworks and test
 fixtures do, so what it keeps running are plain asyncio tasks that `aclose` ends. It belongs to
 the event loop that it was opened on, and says so when it is used on another one.
+
+Longer than the other files because every setting and verb of the public class is told here.
 """
 
 from __future__ import annotations

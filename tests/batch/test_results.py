@@ -14,14 +14,13 @@ import pytest
 
 from tests.batch.test_engine import lines
 from wiro_async import errors
+from wiro_async.batch.record import ResultFiles, item_line
 from wiro_async.batch.requests import BatchRequest
 from wiro_async.batch.results import (
     BatchItem,
     BatchSummary,
     ItemStatus,
-    ResultFiles,
     format_cost,
-    item_line,
     status_of,
 )
 from wiro_async.downloads import SavedFile

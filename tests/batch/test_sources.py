@@ -21,8 +21,6 @@ from wiro_async.batch.sources import check_source, read_requests, spool_stdin
 from wiro_async.batch.tables import read_csv, read_tsv
 from wiro_async.errors import SourceError
 
-PARTI_PROMPTS = Path("/work/shared/data/PartiPrompts.tsv")
-
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
@@ -167,20 +165,6 @@ def test_quotes_in_tsv_are_quotes_only_where_the_row_is_well_formed(
 ) -> None:
     request = the(write("a.tsv", f"prompt\tnote\n{row}\n"))
     assert (request.params["prompt"], request.metadata) == (prompt, {"note": "x"})
-
-
-@pytest.mark.skipif(not PARTI_PROMPTS.exists(), reason="the data set is not on this machine")
-def test_parti_prompts_reads_whole() -> None:
-    options = flux(prompt_column="Prompt")
-    count = check_source(PARTI_PROMPTS, options)
-    assert count.requests == 1632
-    assert count.models == {FLUX: 1632}
-    assert (count.parameters, count.metadata) == (
-        ("prompt",),
-        ("Category", "Challenge", "Note"),
-    )
-    prompts = [str(one.params["prompt"]) for one in read_requests(PARTI_PROMPTS, options)]
-    assert sum(prompt.startswith('"G I G G L E" painted') for prompt in prompts) == 1
 
 
 # --- text and JSON Lines ----------------------------------------------------------------------

@@ -28,23 +28,22 @@ from typing import Protocol, Self
 
 import anyio
 from anyio.abc import TaskGroup
-from attrs import define, evolve
+from attrs import evolve
 
 from wiro_async.api import Statistics
 from wiro_async.batch.iterables import as_requests
+from wiro_async.batch.progress import Progress, interrupted
+from wiro_async.batch.record import ResultFiles
 from wiro_async.batch.requests import BatchRequest
-from wiro_async.batch.results import BatchItem, BatchSummary, ItemStatus, ResultFiles, status_of
-from wiro_async.downloads import SavedFile
+from wiro_async.batch.results import BatchItem, BatchSummary, ItemStatus
 from wiro_async.errors import (
     AuthenticationFailed,
-    DownloadError,
     InsufficientBalance,
     InvalidRequest,
     OutputDirectoryError,
     RequestNotSent,
     RunOutcomeUnknown,
     SessionStateError,
-    TaskError,
     WiroError,
 )
 from wiro_async.handle import TaskHandle
@@ -72,37 +71,6 @@ class Runner(Protocol):
     def statistics(self) -> Statistics:
         """What the session has done so far."""
         ...
-
-
-@define
-class _Progress:
-    """What is known of an item that is under way."""
-
-    request: BatchRequest
-    started_at: float
-    problem: WiroError | None = None
-    handle: TaskHandle | None = None
-    unknown: RunOutcomeUnknown | None = None
-    files: tuple[SavedFile, ...] = ()
-
-    def take(self, handle: TaskHandle) -> None:
-        self.handle = handle
-
-    def lose(self, unknown: RunOutcomeUnknown) -> None:
-        self.unknown = unknown
-
-    def end(self, error: WiroError | None, now: float) -> BatchItem:
-        handle = self.handle
-        return BatchItem(
-            request=self.request,
-            status=status_of(error, is_task_made=handle is not None),
-            files=self.files,
-            task_id=None if handle is None else handle.task_id,
-            token=None if handle is None else handle.token,
-            task=None if handle is None else handle.task,
-            error=error,
-            elapsed_seconds=now - self.started_at,
-        )
 
 
 class Batch:
@@ -239,13 +207,13 @@ class Batch:
                 except Exception as error:  # noqa: BLE001 - the caller's own code; raised at the end
                     self._source_error = error
                     return
-                items.start_soon(self._process, _Progress(request, _now(), problem))
+                items.start_soon(self._process, Progress(request, _now(), problem))
 
-    async def _process(self, progress: _Progress) -> None:
+    async def _process(self, progress: Progress) -> None:
         try:
             item = await self._carry_out(progress)
         except asyncio.CancelledError:
-            left = _interrupted(progress.handle) if progress.handle else progress.unknown
+            left = interrupted(progress.handle) if progress.handle else progress.unknown
             if left is not None:
                 self._record(progress.end(left, _now()))
             raise
@@ -253,7 +221,7 @@ class Batch:
             await self._send.send(self._record(item))
         self._window.release()
 
-    async def _carry_out(self, progress: _Progress) -> BatchItem | None:
+    async def _carry_out(self, progress: Progress) -> BatchItem | None:
         """Run, watch and download one request; None if it was not begun."""
         request, error = progress.request, progress.problem
         if error is not None:
@@ -274,7 +242,7 @@ class Batch:
                 self.stop(failure)
         return progress.end(error, _now())
 
-    async def _start(self, progress: _Progress) -> None:
+    async def _start(self, progress: Progress) -> None:
         """Start the task, unless the batch is stopped while this waits for its turn.
 
         A scope cancels the wait for a slot, and leaves a Run that is on the wire to its end.
@@ -325,20 +293,3 @@ class Batch:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _interrupted(handle: TaskHandle) -> WiroError:
-    if handle.task is not None and handle.task.succeeded:
-        return DownloadError(
-            f"the batch was interrupted while the files of task {handle.task_id} (token "
-            f"{handle.token}) were downloaded; it is paid, and they lie at the service for a "
-            "limited time",
-            task_id=handle.task_id,
-        )
-    return TaskError(
-        f"the batch was interrupted while task {handle.task_id} (token {handle.token}) ran; it "
-        "goes on at the service and can be billed",
-        task_id=handle.task_id,
-        token=handle.token,
-        task=handle.task,
-    )

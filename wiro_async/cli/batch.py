@@ -11,8 +11,9 @@ from pathlib import Path
 
 from wiro_async.batch.engine import Batch
 from wiro_async.batch.lines import spool_stdin
+from wiro_async.batch.record import ERRORS_NAME, RESULTS_NAME, ResultFiles
 from wiro_async.batch.requests import SourceOptions
-from wiro_async.batch.results import ERRORS_NAME, RESULTS_NAME, BatchSummary, ResultFiles
+from wiro_async.batch.results import BatchSummary
 from wiro_async.batch.sources import check_source, read_requests
 from wiro_async.catalog import check_slug
 from wiro_async.cli.service import ServiceOptions, open_session

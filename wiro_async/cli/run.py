@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from wiro_async.batch.results import check_directory, format_cost
+from wiro_async.batch.record import check_directory
+from wiro_async.batch.results import format_cost
 from wiro_async.cli.service import ServiceOptions, open_session
 from wiro_async.cli.show import make_console, plain
 from wiro_async.task import JsonObject

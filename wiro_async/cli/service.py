@@ -11,7 +11,7 @@ from pathlib import Path
 import anyio
 from attrs import asdict, frozen
 
-from wiro_async.batch.results import check_directory
+from wiro_async.batch.record import check_directory
 from wiro_async.emulator import Emulator, Fault
 from wiro_async.errors import ConfigurationError
 from wiro_async.protocol.polling import PollSchedule
