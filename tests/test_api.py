@@ -25,6 +25,7 @@ from tests.virtual_time import now, run_virtual
 from wiro_async.api import Api
 from wiro_async.errors import (
     OutcomeUnknown,
+    RunOutcomeUnknown,
     ServerError,
     SessionStateError,
 )
@@ -163,7 +164,11 @@ class TestClosed:
         assert transport.asked == []
 
 
-def test_a_cancelled_run_that_failed_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_cancelled_run_that_failed_is_told_and_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    unknown: list[RunOutcomeUnknown] = []
+
     async def script(_: Asked) -> Answer:
         await asyncio.sleep(5)
         raise UNKNOWN
@@ -171,14 +176,17 @@ def test_a_cancelled_run_that_failed_is_logged(caplog: pytest.LogCaptureFixture)
     async def scenario() -> None:
         seen: list[Started] = []
         api = make_api(ScriptedTransport(script))
-        running = asyncio.ensure_future(api.run(FLUX, {}, on_started=seen.append, on_unknown=print))
+        running = asyncio.ensure_future(
+            api.run(FLUX, {}, on_started=seen.append, on_unknown=unknown.append)
+        )
         await asyncio.sleep(1)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
         assert (now(), seen) == (5, [])
 
-    with caplog.at_level(logging.WARNING, logger="wiro_async"):
+    with caplog.at_level(logging.DEBUG, logger="wiro_async"):
         run_virtual(scenario())
+    assert len(unknown) == 1
     assert "OutcomeUnknown" in caplog.text
     assert KEY not in caplog.text

@@ -40,12 +40,13 @@ def drawn_parents() -> dict[str, str | None]:
     """The tree of the module's docstring: each class's name and its parent's."""
     parents: dict[str, str | None] = {}
     line_of_descent: list[str] = []
-    for line in (errors.__doc__ or "").splitlines():
-        drawn = re.match(r" {4}(?P<branches>[│├└─ ]*)(?P<name>[A-Z]\w+)", line)
-        if drawn:
-            depth = len(drawn["branches"]) // 4
-            parents[drawn["name"]] = line_of_descent[depth - 1] if depth else None
-            line_of_descent[depth:] = [drawn["name"]]
+    drawing = (errors.__doc__ or "").split("```")[1].removeprefix("text\n")
+    for line in drawing.splitlines():
+        drawn = re.match(r"(?P<branches>[│├└─ ]*)(?P<name>[A-Z]\w+)", line)
+        assert drawn is not None
+        depth = len(drawn["branches"]) // 4
+        parents[drawn["name"]] = line_of_descent[depth - 1] if depth else None
+        line_of_descent[depth:] = [drawn["name"]]
     return parents
 
 

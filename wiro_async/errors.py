@@ -1,32 +1,32 @@
 """What can go wrong?
 
-::
-
-    WiroError
-    ├── ConfigurationError        an argument or a variable cannot work; nothing was sent
-    │   └── CredentialsError      no key, or a secret without a key
-    ├── SessionStateError         a session used before opening, after closing, on another loop
-    ├── InvalidRequest            refused here, before anything was sent or paid
-    │   └── SourceError           the same, with the place in the file it was read from
-    ├── OutputDirectoryError      results cannot be written there
-    ├── TransportError            no answer could be read
-    │   ├── RequestNotSent        certainly never reached the service
-    │   └── OutcomeUnknown        may have been processed
-    │       └── RunOutcomeUnknown a Run that may have made a task: never sent again by itself
-    ├── ApiError                  the service answered, and the answer is no
-    │   ├── RequestRefused        the request is wrong (code 0)
-    │   ├── NotFound              no such task or model, or not in that state (code 1)
-    │   ├── ConcurrencyLimitReached   too many tasks at once; no task was made (code 96)
-    │   ├── InsufficientBalance   the account is empty (code 97)
-    │   ├── AuthenticationFailed  the key, the signature or the address (401, codes 98 and 99)
-    │   ├── RateLimited           too many requests (429)
-    │   └── ServerError           the service failed, or answered what nobody can read
-    ├── TaskError                 the task was made, and did not give its result
-    │   ├── TaskFailed            it ended with an error; not billed
-    │   ├── TaskCancelled         it was cancelled or killed; not billed
-    │   ├── TaskTimeout           it is not terminal yet, and the caller's patience is over
-    │   └── TaskUnreachable       its state could not be read, look after look
-    └── DownloadError             paid, but an output is not on disk
+```text
+WiroError
+├── ConfigurationError             an argument or a variable cannot work; nothing was sent
+│   └── CredentialsError           no key, or a secret without a key
+├── SessionStateError              a session used before opening, after closing, on another loop
+├── InvalidRequest                 refused here, before anything was sent or paid
+│   └── SourceError                the same, with the place in the file it was read from
+├── OutputDirectoryError           results cannot be written there
+├── TransportError                 no answer could be read
+│   ├── RequestNotSent             certainly never reached the service
+│   └── OutcomeUnknown             may have been processed
+│       └── RunOutcomeUnknown      a Run that may have made a task: never sent again by itself
+├── ApiError                       the service answered, and the answer is no
+│   ├── RequestRefused             the request is wrong (code 0)
+│   ├── NotFound                   no such task or model, or not in that state (code 1)
+│   ├── ConcurrencyLimitReached    too many tasks at once; no task was made (code 96)
+│   ├── InsufficientBalance        the account is empty (code 97)
+│   ├── AuthenticationFailed       the key, the signature or the address (401, codes 98 and 99)
+│   ├── RateLimited                too many requests (429)
+│   └── ServerError                the service failed, or answered what nobody can read
+├── TaskError                      the task was made, and did not give its result
+│   ├── TaskFailed                 it ended with an error; not billed
+│   ├── TaskCancelled              it was cancelled or killed; not billed
+│   ├── TaskTimeout                it is not terminal yet, and the caller's patience is over
+│   └── TaskUnreachable            its state could not be read, look after look
+└── DownloadError                  paid, but an output is not on disk
+```
 
 Every error's text says what happened and what to do next. None carries the key, the secret
 or a signature: exceptions of the HTTP library, which know the request's headers, are neither
