@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,7 @@ def test_other_public_names_are_sorted_and_importable(module: str) -> None:
 
 
 def test_the_version_is_the_project_s() -> None:
-    assert wiro_async.__version__ == PROJECT["version"]
+    assert wiro_async.__version__ == version("wiro-async")
 
 
 def lower_bounds() -> set[str]:

@@ -4,8 +4,6 @@ The asyncio-native client of the Wiro AI generation API. See the README for a to
 `WiroSession` for everything else. The emulator of the service is `wiro_async.emulator`.
 """
 
-from importlib.metadata import version
-
 from wiro_async.api import Statistics
 from wiro_async.batch.engine import Batch
 from wiro_async.batch.requests import BatchRequest, SourceOptions
@@ -45,7 +43,7 @@ from wiro_async.protocol.retry import RetryPolicy
 from wiro_async.session import WiroSession
 from wiro_async.task import Outcome, Output, Task, TaskEvent, TaskStatus
 
-__version__ = version("wiro-async")
+__version__ = "0.1.0"
 
 __all__ = [
     "ApiError",
