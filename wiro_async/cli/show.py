@@ -91,13 +91,17 @@ class _Lines:
     console: Console
     total: int
     _next_at: float = field(factory=time.monotonic)
+    _has_told_last: bool = False
 
     def tell(self, message: str) -> None:
         self.console.print(plain(message), soft_wrap=True)
 
     def update(self, batch: Batch) -> None:
         now = time.monotonic()
-        if now >= self._next_at or batch.summary.total == self.total:
+        # Items are counted when they are recorded, which can be before they are taken here.
+        is_last = batch.summary.total == self.total and not self._has_told_last
+        if now >= self._next_at or is_last:
+            self._has_told_last = is_last
             self._next_at = now + _PLAIN_LINE_SECONDS
             self.tell(f"{batch.summary.total}/{self.total}, {_counts(batch)}")
 
