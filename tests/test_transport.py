@@ -229,3 +229,4 @@ async def test_it_is_closed_twice_without_harm() -> None:
     await transport.open()
     await transport.aclose()
     await transport.aclose()
+    assert all(pool.closed for pool in (transport._runs, transport._reads, transport._outputs))

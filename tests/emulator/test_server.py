@@ -48,13 +48,18 @@ async def test_the_same_prompt_is_the_same_file_in_two_emulators() -> None:
 async def test_it_is_opened_in_one_task_and_closed_in_another() -> None:
     emulator = Emulator(picture_pixels=0)
     await asyncio.create_task(emulator.start())
+    socket.create_connection((emulator.host, emulator.port), timeout=1).close()
     await asyncio.create_task(emulator.aclose())
     await emulator.aclose()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((emulator.host, emulator.port), timeout=1)
     gc.collect()
 
 
 async def test_an_emulator_never_opened_is_closed_without_ado() -> None:
-    await Emulator(picture_pixels=0).aclose()
+    emulator = Emulator(picture_pixels=0)
+    await emulator.aclose()
+    assert emulator.books.tasks == {}
 
 
 async def test_it_cannot_be_opened_twice() -> None:

@@ -154,7 +154,7 @@ async def test_a_job_larger_than_a_pipe_for_a_dead_worker(tmp_path: Path) -> Non
     big = attrs.evolve(commission(1, tmp_path), prompt="x" * 1_000_000)
     studio = Studio(1, Gallery().hang, painter(tmp_path, "import os; os._exit(3)"))
     studio.draw(big)
-    await failure_of(studio)
+    assert "worker" in await failure_of(studio)
     await studio.aclose()
 
 
@@ -179,10 +179,15 @@ async def test_a_worker_that_will_not_end_is_killed(
 ) -> None:
     monkeypatch.setattr(studio_module, "SECONDS_TO_CLOSE", 0.01)
     gallery = Gallery()
-    studio = Studio(1, gallery.hang, painter(tmp_path, ECHO + "import time\ntime.sleep(3600)\n"))
+    note = tmp_path / "pid"
+    own_name = f"import os\nopen({str(note)!r}, 'w').write(str(os.getpid()))\n"
+    stubborn = own_name + ECHO + "import time\ntime.sleep(3600)\n"
+    studio = Studio(1, gallery.hang, painter(tmp_path, stubborn))
     studio.draw(commission(1, tmp_path))
     await gallery.wait_for(1)
     await asyncio.wait_for(studio.aclose(), 10)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(note.read_text()), 0)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT for one process there")

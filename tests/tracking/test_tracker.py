@@ -197,7 +197,10 @@ class TestClosing:
 
     def test_a_tracker_that_watched_nothing_closes(self) -> None:
         async def scenario() -> None:
-            await set_up(Life()).tracker.aclose()
+            stage = set_up(Life())
+            await stage.tracker.aclose()
+            assert stage.looks() == []
+            assert asyncio.all_tasks() == {asyncio.current_task()}
 
         run_virtual(scenario())
 
