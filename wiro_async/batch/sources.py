@@ -15,7 +15,6 @@ from typing import TypeAlias
 
 from attrs import evolve, field, frozen
 
-from wiro_async.batch.iterables import as_requests
 from wiro_async.batch.jsonl import read_jsonl, read_txt
 from wiro_async.batch.lines import (
     PlacedProblem,
@@ -23,7 +22,6 @@ from wiro_async.batch.lines import (
     name_source,
     open_text,
     read_lines,
-    spool_stdin,
 )
 from wiro_async.batch.requests import (
     FORMAT_OPTION,
@@ -35,16 +33,6 @@ from wiro_async.batch.requests import (
 from wiro_async.batch.tables import read_csv, read_tsv
 from wiro_async.catalog import check_request
 from wiro_async.errors import InvalidRequest, SourceError
-
-__all__ = [
-    "BatchRequest",
-    "SourceCount",
-    "SourceOptions",
-    "as_requests",
-    "check_source",
-    "read_requests",
-    "spool_stdin",
-]
 
 _Reader: TypeAlias = Callable[
     [Iterable[str], SourceOptions], Iterator[tuple[int, Callable[[], BatchRequest]]]

@@ -20,6 +20,7 @@ from wiro_async.batch.requests import Format, SourceOptions
 from wiro_async.catalog import check_request
 from wiro_async.cli.batch import run_batch
 from wiro_async.cli.emulator import serve
+from wiro_async.cli.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from wiro_async.cli.run import run_one
 from wiro_async.cli.service import EmbeddedEmulator, EmulatorOptions, ServiceOptions
 from wiro_async.cli.show import complain
@@ -30,10 +31,6 @@ from wiro_async.errors import ConfigurationError, InvalidRequest, OutputDirector
 # Fast enough for a first try, slow enough to see something happen.
 _EMBEDDED_SPEED = 20.0
 _MEDIAN_SECONDS = 8.0
-
-EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
     name="wiro",

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from wiro_async.batch.engine import Batch
@@ -16,10 +13,9 @@ from wiro_async.batch.requests import SourceOptions
 from wiro_async.batch.results import BatchSummary
 from wiro_async.batch.sources import check_source, read_requests
 from wiro_async.catalog import check_slug
+from wiro_async.cli.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_WELL, on_interrupt
 from wiro_async.cli.service import ServiceOptions, open_session
 from wiro_async.cli.show import Show, describe_failure, show_batch
-
-_INTERRUPTED = 130
 
 
 def run_batch(service: ServiceOptions, file: str, options: SourceOptions, out: Path) -> int:
@@ -57,8 +53,8 @@ async def _run(service: ServiceOptions, path: Path, options: SourceOptions, out:
         _tell_end(summary, show, out)
     if was_interrupted:
         show.tell(f"interrupted: {total - summary.total} of {total} requests were not begun")
-        return _INTERRUPTED
-    return 0 if summary.ok else 1
+        return EXIT_INTERRUPTED
+    return EXIT_WELL if summary.ok else EXIT_FAILED
 
 
 def _tell_end(summary: BatchSummary, show: Show, out: Path) -> None:
@@ -93,21 +89,3 @@ async def _follow(batch: Batch, show: Show) -> bool:
                     show.tell(describe_failure(item))
                 show.update(batch)
     return interrupts > 0
-
-
-@contextmanager
-def on_interrupt(callback: Callable[[], None]) -> Iterator[None]:
-    """Call back for Ctrl-C and SIGTERM, where the loop can (not on Windows)."""
-    loop = asyncio.get_running_loop()
-    handled = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        try:
-            loop.add_signal_handler(number, callback)
-        except (NotImplementedError, RuntimeError):
-            break
-        handled.append(number)
-    try:
-        yield
-    finally:
-        for number in handled:
-            loop.remove_signal_handler(number)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from wiro_async.cli.batch import on_interrupt
+from wiro_async.cli.exits import EXIT_WELL, on_interrupt
 from wiro_async.cli.service import EmulatorOptions, open_emulator
 from wiro_async.emulator import Emulator
 
@@ -23,7 +23,7 @@ async def serve(options: EmulatorOptions) -> int:
             await over.wait()
         books = emulator.books
         sys.stdout.write(f"# {len(books.tasks)} tasks, at most {books.most_in_flight} at once\n")
-    return 0
+    return EXIT_WELL
 
 
 def _tell_how_to_reach(emulator: Emulator, options: EmulatorOptions) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from wiro_async.batch.record import check_directory
 from wiro_async.batch.results import format_cost
+from wiro_async.cli.exits import EXIT_WELL
 from wiro_async.cli.service import ServiceOptions, open_session
 from wiro_async.cli.show import make_console, plain
 from wiro_async.task import JsonObject
@@ -35,4 +36,4 @@ async def run_one(options: ServiceOptions, model: str, params: JsonObject, out: 
             console.print(plain("the task succeeded without any output"))
         if task.total_cost is not None:
             console.print(plain(f"cost {format_cost(task.total_cost)}"))
-    return 0
+    return EXIT_WELL
