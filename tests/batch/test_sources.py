@@ -12,11 +12,12 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
 from tests.batch.source_cases import FLUX, UNKNOWN, Write, flux, write_file
-from wiro_async.batch import lines
+from wiro_async.batch import lines, sources
 from wiro_async.batch.jsonl import read_jsonl, read_txt
 from wiro_async.batch.lines import spool_stdin
 from wiro_async.batch.requests import BatchRequest, SourceOptions
@@ -388,6 +389,24 @@ def test_200_000_rows_are_read_in_little_memory(tmp_path: Path, name: str) -> No
     assert last[0].custom_id == "010000"
     assert peak < 300_000 < path.stat().st_size / 10
     assert sum(1 for _ in found) == 190_000 + (name == "many.txt")
+
+
+@pytest.mark.parametrize("read", [check_source, lambda *given: list(read_requests(*given))])
+def test_the_file_is_closed_when_it_is_refused(
+    write: Write, read: Callable[[Path, SourceOptions], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[TextIO] = []
+    original = lines.read_lines
+
+    def remember(stream: TextIO) -> Iterator[str]:
+        opened.append(stream)
+        return original(stream)
+
+    monkeypatch.setattr(sources, "read_lines", remember)
+    bad_rows = "".join(f"a,{number}x\n" for number in range(20))
+    with pytest.raises(SourceError):  # kept by nobody, but its traceback holds the frames
+        read(write("a.csv", f"prompt,seed\n{bad_rows}a,1\n"), flux())
+    assert [stream.closed for stream in opened] == [True]
 
 
 def test_the_file_is_closed_when_reading_stops_early(write: Write) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import TypeAlias
 
@@ -114,16 +115,17 @@ def check_source(path: str | Path, options: SourceOptions | None = None) -> Sour
     # Dicts as sets that keep the order.
     parameters: dict[str, None] = {}
     metadata: dict[str, None] = {}
-    for place, result in _open_source(path, options):
-        checked = _check_id(result, place, lines_by_id)
-        if isinstance(checked, InvalidRequest):
-            problems.add(place, checked)
-            if problems.is_full:
-                break
-            continue
-        models[checked.model or ""] += 1
-        parameters.update(dict.fromkeys(checked.params))
-        metadata.update(dict.fromkeys(checked.metadata))
+    with closing(_open_source(path, options)) as results:
+        for place, result in results:
+            checked = _check_id(result, place, lines_by_id)
+            if isinstance(checked, InvalidRequest):
+                problems.add(place, checked)
+                if problems.is_full:
+                    break
+                continue
+            models[checked.model or ""] += 1
+            parameters.update(dict.fromkeys(checked.params))
+            metadata.update(dict.fromkeys(checked.metadata))
     problems.raise_any()
     return SourceCount(
         requests=models.total(),
@@ -165,14 +167,14 @@ class _Problems:
         raise whole
 
 
-def _open_source(path: str | Path, options: SourceOptions | None) -> Iterator[_Result]:
+def _open_source(path: str | Path, options: SourceOptions | None) -> Generator[_Result, None, None]:
     path = Path(path)
     options = options if options is not None else SourceOptions()
     check_readable(path)
     return _results(path, _choose_reader(path, options), options)
 
 
-def _results(path: Path, read: _Reader, options: SourceOptions) -> Iterator[_Result]:
+def _results(path: Path, read: _Reader, options: SourceOptions) -> Generator[_Result, None, None]:
     """Give every row as a request, or as what is wrong; a problem that ends the file is last."""
     place = _Place(file=name_source(path))
     position = 0
@@ -227,11 +229,12 @@ def _choose_reader(path: Path, options: SourceOptions) -> _Reader:
     )
 
 
-def _raise_first(results: Iterator[_Result]) -> Iterator[BatchRequest]:
-    for place, result in results:
-        if isinstance(result, InvalidRequest):
-            raise place.error(result)
-        yield result
+def _raise_first(results: Generator[_Result, None, None]) -> Iterator[BatchRequest]:
+    with closing(results):  # or an error that somebody keeps would keep the file open
+        for place, result in results:
+            if isinstance(result, InvalidRequest):
+                raise place.error(result)
+            yield result
 
 
 def _check_id(
