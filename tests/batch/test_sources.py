@@ -404,9 +404,10 @@ def test_the_file_is_closed_when_it_is_refused(
 
     monkeypatch.setattr(sources, "read_lines", remember)
     bad_rows = "".join(f"a,{number}x\n" for number in range(20))
-    with pytest.raises(SourceError):  # kept by nobody, but its traceback holds the frames
+    with pytest.raises(SourceError) as kept:  # its traceback holds the frames
         read(write("a.csv", f"prompt,seed\n{bad_rows}a,1\n"), flux())
     assert [stream.closed for stream in opened] == [True]
+    assert kept.value.line is not None
 
 
 def test_the_file_is_closed_when_reading_stops_early(write: Write) -> None:
