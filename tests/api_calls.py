@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from tests.keepers import Notebook
 from tests.scripted_service import (
     FLUX,
     Asked,
@@ -38,9 +39,10 @@ def steps(*given: Step) -> Script:
 
 async def run(api: Api) -> str | None:
     params: JsonObject = {"prompt": "a lighthouse", "seed": 7, "left": None}
-    return await api.run(
-        FLUX, params, on_started=lambda started: started.task_id, on_unknown=lambda _: None
-    )
+    keeper = Notebook()
+    await api.run(FLUX, params, keeper)
+    (started,) = keeper.started
+    return started.task_id
 
 
 async def look(api: Api) -> str:

@@ -66,7 +66,15 @@ class ScriptedTransport(Transport):
     async def aclose(self) -> None:
         return
 
-    async def send(self, request: Request, headers: Mapping[str, str]) -> Answer:
+    async def send(
+        self,
+        request: Request,
+        headers: Mapping[str, str],
+        *,
+        before_sending: Callable[[], Awaitable[None]] | None = None,
+    ) -> Answer:
+        if before_sending is not None:
+            await before_sending()
         asked = Asked(asyncio.get_running_loop().time(), request, headers)
         self.asked.append(asked)
         return await self.script(asked)

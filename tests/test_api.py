@@ -25,11 +25,10 @@ from tests.virtual_time import now, run_virtual
 from wiro_async.api import Api
 from wiro_async.errors import (
     OutcomeUnknown,
-    RunOutcomeUnknown,
     ServerError,
     SessionStateError,
 )
-from wiro_async.protocol.responses import Answer, Started
+from wiro_async.protocol.responses import Answer
 from wiro_async.protocol.retry import RetryPolicy
 
 
@@ -167,26 +166,22 @@ class TestClosed:
 def test_a_cancelled_run_that_failed_is_told_and_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    unknown: list[RunOutcomeUnknown] = []
+    keeper = Notebook()
 
     async def script(_: Asked) -> Answer:
         await asyncio.sleep(5)
         raise UNKNOWN
 
     async def scenario() -> None:
-        seen: list[Started] = []
         api = make_api(ScriptedTransport(script))
-        running = asyncio.ensure_future(
-            api.run(FLUX, {}, on_started=seen.append, on_unknown=unknown.append)
-        )
+        running = asyncio.ensure_future(api.run(FLUX, {}, keeper))
         await asyncio.sleep(1)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
-        assert (now(), seen) == (5, [])
+        assert (now(), keeper.told) == (5, ["before sending", "unknown"])
 
     with caplog.at_level(logging.DEBUG, logger="wiro_async"):
         run_virtual(scenario())
-    assert len(unknown) == 1
     assert "OutcomeUnknown" in caplog.text
     assert KEY not in caplog.text

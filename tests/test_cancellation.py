@@ -8,10 +8,10 @@ from itertools import pairwise
 import pytest
 
 from tests.cancellation_styles import ON_WIRE, Style, every_style, slow
+from tests.keepers import Notebook
 from tests.scripted_service import FLUX, Asked, ScriptedTransport, full, started, too_fast
 from tests.virtual_session import joined
 from tests.virtual_time import now, run_virtual
-from wiro_async.errors import RunOutcomeUnknown
 from wiro_async.handle import TaskHandle
 from wiro_async.protocol.responses import Answer
 
@@ -20,13 +20,14 @@ from wiro_async.protocol.responses import Answer
 def test_a_run_on_the_wire_is_finished_and_its_task_watched(style: Style) -> None:
     async def scenario() -> None:
         transport = slow(started())
-        handles: list[TaskHandle] = []
+        keeper = Notebook()
         async with joined(transport) as session:
-            await style(lambda: session.start(FLUX, {"prompt": "x"}, on_handle=handles.append))
+            await style(lambda: session.start(FLUX, {"prompt": "x"}, keeper))
             assert now() == ON_WIRE
-            assert [handle.task_id for handle in handles] == ["2221"]
+            assert [handle.task_id for handle in keeper.handles] == ["2221"]
+            assert keeper.told == ["before sending", "handle"]
             assert session.statistics.in_flight == 1
-            await handles[0]
+            await keeper.handles[0]
             assert session.statistics.in_flight == 0
         assert len(transport.times("/Run")) == 1
 
@@ -37,15 +38,12 @@ def test_a_run_on_the_wire_is_finished_and_its_task_watched(style: Style) -> Non
 def test_a_run_that_ends_unknown_meanwhile_is_told_all_the_same(style: Style) -> None:
     async def scenario() -> None:
         transport = slow(Answer(http_status=502, body=b"<html>"))
-        unknown: list[RunOutcomeUnknown] = []
+        keeper = Notebook()
         async with joined(transport) as session:
-            await style(
-                lambda: session.start(
-                    FLUX, {"prompt": "x"}, on_handle=print, on_unknown=unknown.append
-                )
-            )
+            await style(lambda: session.start(FLUX, {"prompt": "x"}, keeper))
             assert session.statistics.in_flight == 0
-        assert [error.params for error in unknown] == [{"prompt": "x"}]
+        assert [error.params for error in keeper.unknown] == [{"prompt": "x"}]
+        assert keeper.told == ["before sending", "unknown"]
         assert len(transport.times("/Run")) == 1
 
     run_virtual(scenario())
@@ -119,10 +117,8 @@ def test_at_each_of_its_first_steps_either_nothing_is_sent_or_the_task_is_watche
         sent: list[int] = []
         for ticks in range(8):
             async with joined(transport, max_in_flight=1) as session:
-                handles: list[TaskHandle] = []
-                task = asyncio.ensure_future(
-                    session.start(FLUX, {"prompt": "x"}, on_handle=handles.append)
-                )
+                keeper = Notebook()
+                task = asyncio.ensure_future(session.start(FLUX, {"prompt": "x"}, keeper))
                 for _ in range(ticks):
                     await asyncio.sleep(0)
                 before = len(transport.asked)
@@ -130,7 +126,7 @@ def test_at_each_of_its_first_steps_either_nothing_is_sent_or_the_task_is_watche
                 with pytest.raises(asyncio.CancelledError):
                     await task
                 sent.append(len(transport.times("/Run")))
-                assert session.statistics.in_flight == len(handles)
+                assert session.statistics.in_flight == len(keeper.handles)
                 assert len(transport.asked) == len(transport.times("/Run")) >= before
         assert [later - earlier for earlier, later in pairwise(sent)].count(1) == sent[-1]
         assert (sent[0], sent[-1]) == (0, sent[-1])

@@ -8,6 +8,7 @@ from contextlib import suppress
 import pytest
 
 from tests.cancellation_styles import ON_WIRE, Style, every_style, slow
+from tests.keepers import Notebook
 from tests.scripted_service import FLUX, ScriptedTransport, started
 from tests.virtual_session import joined
 from tests.virtual_time import now, run_virtual, settle
@@ -19,12 +20,12 @@ from wiro_async.session import WiroSession
 class TestClosing:
     @every_style
     def test_a_session_is_closed_whole_in_a_cancelled_scope(self, style: Style) -> None:
-        handles: list[TaskHandle] = []
+        keeper = Notebook()
 
         async def live() -> TaskHandle:
             async with joined(slow(started())) as session:
-                await session.start(FLUX, {"prompt": "x"}, on_handle=handles.append)
-                await handles[0]
+                await session.start(FLUX, {"prompt": "x"}, keeper)
+                await keeper.handles[0]
             raise AssertionError
 
         async def scenario() -> None:
@@ -32,7 +33,7 @@ class TestClosing:
                 await style(live)
             await settle()
             with pytest.raises(SessionStateError, match="was closed while task 2221"):
-                await handles[0].wait()
+                await keeper.handles[0].wait()
 
         run_virtual(scenario())
 
@@ -52,14 +53,12 @@ class TestClosing:
 
     def test_a_run_on_the_wire_is_finished_first(self) -> None:
         async def scenario() -> None:
-            handles: list[TaskHandle] = []
+            keeper = Notebook()
             async with joined(slow(started())) as session:
-                running = asyncio.ensure_future(
-                    session.start(FLUX, {"prompt": "x"}, on_handle=handles.append)
-                )
+                running = asyncio.ensure_future(session.start(FLUX, {"prompt": "x"}, keeper))
                 await asyncio.sleep(1)
             assert now() == ON_WIRE
-            assert [await running] == handles
+            assert [await running] == keeper.handles
 
         run_virtual(scenario())
 

@@ -16,8 +16,14 @@ FAST = Timeouts(request_seconds=0.25, silence_seconds=0.25, connect_seconds=0.2)
 
 
 @asynccontextmanager
-async def opened(base_url: str, timeouts: Timeouts | None = None) -> AsyncIterator[Transport]:
-    transport = Transport(base_url=base_url, timeouts=timeouts or Timeouts())
+async def opened(
+    base_url: str, timeouts: Timeouts | None = None, *, trusts_environment: bool = False
+) -> AsyncIterator[Transport]:
+    transport = Transport(
+        base_url=base_url,
+        timeouts=timeouts or Timeouts(),
+        trusts_environment=trusts_environment,
+    )
     await transport.open()
     try:
         yield transport

@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from attrs import define, field, frozen
 
@@ -31,6 +31,7 @@ from wiro_async.protocol.limits import RequestPace
 from wiro_async.protocol.requests import Request, build_run, wire_params
 from wiro_async.protocol.responses import Answer, Started, decode_run, retry_after_seconds
 from wiro_async.protocol.retry import RetryBudget, RetryPolicy, may_repeat
+from wiro_async.protocol.salvage import salvage_run
 from wiro_async.protocol.signing import Credentials, sign_headers
 from wiro_async.shield import finish
 from wiro_async.task import JsonObject
@@ -60,6 +61,32 @@ class Statistics:
     rejections: int
     in_flight: int
     most_in_flight: int
+
+
+class RunKeeper(Protocol):
+    """Who keeps note of a Run, so that what came of it is known whatever happens to its caller.
+
+    `before_sending` is awaited for each attempt at the last moment before its first byte: if it
+    raises, nothing goes out, and what it raised comes out. Then exactly one of the other three
+    is awaited for that attempt, before anybody else learns of its outcome, and also where the
+    caller has been cancelled meanwhile.
+    """
+
+    async def before_sending(self) -> None:
+        """A Run is about to go out."""
+        ...
+
+    async def on_started(self, started: Started) -> None:
+        """It made a task."""
+        ...
+
+    async def on_unknown(self, error: RunOutcomeUnknown) -> None:
+        """It may have made a task."""
+        ...
+
+    async def on_no_task(self, error: WiroError) -> None:
+        """It certainly made none; it may never have gone out."""
+        ...
 
 
 @define
@@ -118,49 +145,43 @@ class Api:
         self.pace.on_limited(asyncio.get_running_loop().time(), pause)
         return True
 
-    async def run(
-        self,
-        model: str,
-        params: JsonObject,
-        *,
-        on_started: Callable[[Started], T],
-        on_unknown: Callable[[RunOutcomeUnknown], None],
-    ) -> T:
+    async def run(self, model: str, params: JsonObject, keeper: RunKeeper) -> None:
         """Start a task: exactly one Run that could have made one.
 
-        A Run that is on the wire when the caller is cancelled is finished before the
-        cancellation goes through. One of the two callbacks is called wherever a task was, or
-        may have been, made, so that its outcome is known to somebody in any case.
+        A Run that is on the wire when the caller is cancelled is finished, and its keeper told,
+        before the cancellation goes through.
 
         Args:
             model: the slug, checked before.
             params: the parameters, checked before.
-            on_started: takes the new task into care; what it gives is the result.
-            on_unknown: takes note that a task may have been made.
+            keeper: takes note of what goes out and of what comes of it.
 
         Raises:
             RunOutcomeUnknown: if a task may have been made.
-            WiroError: if certainly none was.
+            WiroError: if certainly none was; also what the keeper raised.
         """
         request = build_run(model, params)
 
-        def decode(answer: Answer, path: str) -> T:
-            return on_started(decode_run(answer, path))
-
-        async def submit() -> T:
+        async def submit() -> None:
             sent_at = time.time()
             try:
-                return await self._exchange(request, decode)
+                started = await self._send_run(request, keeper)
             except (OutcomeUnknown, ServerError) as error:
                 unknown = _unknown_run(error, model, params, sent_at)
-            on_unknown(unknown)
+            except WiroError as error:
+                await keeper.on_no_task(error)
+                raise
+            else:
+                await keeper.on_started(started)
+                return
+            await keeper.on_unknown(unknown)
             raise unknown
 
-        async def attempt() -> T:
+        async def attempt() -> None:
             await self._take_turn(request.path)
-            return await finish(self._known_on_wire(submit()))
+            await finish(self._known_on_wire(submit()))
 
-        return await self._repeat(attempt, is_billable=True)
+        await self._repeat(attempt, is_billable=True)
 
     async def aclose(self) -> None:
         """Let nothing more out, and wait for the Runs that are on the wire.
@@ -194,10 +215,15 @@ class Api:
             self.repeats += 1
             await asyncio.sleep(wait)
 
-    async def _exchange(self, request: Request, decode: Callable[[Answer, str], T]) -> T:
+    async def _exchange(
+        self,
+        request: Request,
+        decode: Callable[[Answer, str], T],
+        before_sending: Callable[[], Awaitable[None]] | None = None,
+    ) -> T:
         self.requests[request.endpoint] += 1
         headers = sign_headers(self.credentials, next(_NONCES))
-        answer = await self.transport.send(request, headers)
+        answer = await self.transport.send(request, headers, before_sending=before_sending)
         try:
             value = decode(answer, request.path)
         except RateLimited as error:
@@ -209,6 +235,16 @@ class Api:
         self.pace.on_success()
         self._budget.refund()
         return value
+
+    async def _send_run(self, request: Request, keeper: RunKeeper) -> Started:
+        try:
+            return await self._exchange(request, _decode_run, keeper.before_sending)
+        except OutcomeUnknown as error:
+            # Half an answer that names the task is followed: not a retry, the task exists.
+            started = salvage_run(error.partial)
+            if started is None:
+                raise
+        return started
 
     async def _known_on_wire(self, submit: Coroutine[object, object, T]) -> T:
         """Be known to `aclose` while a Run is on the wire."""
@@ -231,12 +267,23 @@ class Api:
         return self.policy.backoff_seconds(failures, self.dice())
 
 
+def _decode_run(answer: Answer, endpoint: str) -> Started:
+    try:
+        return decode_run(answer, endpoint)
+    except ServerError:
+        started = salvage_run(answer.body)
+        if started is None:
+            raise
+    return started
+
+
 def _unknown_run(
     error: OutcomeUnknown | ServerError, model: str, params: JsonObject, sent_at: float
 ) -> RunOutcomeUnknown:
     return RunOutcomeUnknown(
         f"{error.message}. A task may have been made, and may be billed: it was not sent "
-        f"again. Look for a task of {model} with these parameters in the dashboard",
+        f"again. Look for a task of {model} with these parameters: find() does so in the list of "
+        "tasks, a person in the dashboard",
         endpoint=error.endpoint,
         evidence=getattr(error, "evidence", error.message),
         model=model,

@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import re
 import secrets
 from collections.abc import Callable
 from http import HTTPStatus
@@ -27,6 +28,7 @@ from typing import BinaryIO
 from anyio import to_thread
 from attrs import define, field, frozen
 
+from wiro_async.crashpoints import passing
 from wiro_async.errors import DownloadError, TransportError
 from wiro_async.filenames import output_names, safe_stem
 from wiro_async.protocol.retry import RetryPolicy
@@ -36,6 +38,7 @@ from wiro_async.transport import Stream, Transport
 
 # Smaller files take one hop to a thread for all their disk work, larger ones one for each block.
 _BLOCK_BYTES = 1024 * 1024
+_PART_NAME = re.compile(r"\..+\.[0-9a-f]{8}\.part", re.DOTALL)
 # Statuses that another try will not change.
 _FINAL_STATUSES = frozenset({400, 401, 403, 405, 410, 451})
 
@@ -176,8 +179,10 @@ class _PartFile:
         if self._file is None:
             self._final.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._part.open("xb")
+            passing("download.begun")
         chunks, self._pending, self.pending_bytes = self._pending, [], 0
         self._file.writelines(chunks)
+        passing("download.written")
         return self._file
 
     def put_in_place(self) -> Path:
@@ -186,10 +191,14 @@ class _PartFile:
         file.flush()
         os.fsync(file.fileno())
         file.close()
+        passing("download.flushed")
         digest = self.hash.hexdigest()
         for path in (self._final, self._final.with_stem(f"{self._final.stem}-{digest[:16]}")):
-            if _name_exclusively(self._part, path) or _holds(path, digest):
+            if _name_exclusively(self._part, path) or holds(path, digest):
+                passing("download.named")
                 self.discard()
+                sync_directory(path.parent)
+                passing("download.in_place")
                 return path
         raise FileExistsError(f"{self._final.name} and its alternative name are taken")
 
@@ -216,8 +225,28 @@ def _name_exclusively(part: Path, final: Path) -> bool:
     return True
 
 
-def _holds(path: Path, digest: str) -> bool:
+def holds(path: Path, digest: str) -> bool:
+    """Whether a file is there with these bytes, told by their sha256 in hex."""
     if not path.is_file():  # a folder, a dangling link, a pipe that nobody writes to
         return False
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() == digest
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in a directory durable, where the system can (not on Windows)."""
+    try:
+        descriptor = os.open(directory, os.O_RDONLY)
+    except PermissionError:
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_parts(directory: Path) -> None:
+    """Remove what a process that died has left half written; nobody else may write there."""
+    for path in directory.iterdir():
+        if _PART_NAME.fullmatch(path.name):
+            path.unlink(missing_ok=True)

@@ -8,6 +8,8 @@ WiroError
 ├── InvalidRequest                 refused here, before anything was sent or paid
 │   └── SourceError                the same, with the place in the file it was read from
 ├── OutputDirectoryError           results cannot be written there
+│   └── JournalError               the batch's journal is in use, damaged or of another kind
+├── CostLimitReached               one more task could cost more than the batch may
 ├── TransportError                 no answer could be read
 │   ├── RequestNotSent             certainly never reached the service
 │   └── OutcomeUnknown             may have been processed
@@ -35,10 +37,12 @@ let through nor chained.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wiro_async.task import Task
+    from wiro_async.handle import TaskHandle
+    from wiro_async.task import JsonObject, Task
 
 
 class WiroError(Exception):
@@ -110,6 +114,14 @@ class OutputDirectoryError(WiroError):
     """Raised when results cannot be written where they were asked for; nothing was sent."""
 
 
+class JournalError(OutputDirectoryError):
+    """Raised when a batch's journal is in use, damaged, or was written for something else."""
+
+
+class CostLimitReached(WiroError):
+    """Raised when one more task could cost more than a batch may; it was not started."""
+
+
 class TransportError(WiroError):
     """Raised when no answer could be read.
 
@@ -129,20 +141,28 @@ class RequestNotSent(TransportError):
 
 
 class OutcomeUnknown(TransportError):
-    """Raised when a request may have been processed, but its answer was not read."""
+    """Raised when a request may have been processed, but its answer was not read to the end.
+
+    Attributes:
+        partial: what came of the answer's body before it broke off, decoded as far as it went;
+            nothing in most cases. It is never shown.
+    """
+
+    partial: bytes = b""
 
 
 class RunOutcomeUnknown(OutcomeUnknown):
     """Raised when a Run may have made (and may bill) a task that nobody has the id of.
 
-    It was not sent again: that could pay twice. Look for the task in the dashboard, or in
-    ``/Task/List``, by its model, its parameters and the time.
+    It was not sent again: that could pay twice. `find` looks for the task among the project's.
 
     Attributes:
         model: the slug that was run.
         params: the parameters as they were sent.
         sent_at: unix time in seconds at which the request went out.
     """
+
+    _finder: Callable[[], Awaitable[TaskHandle | None]] | None = None
 
     def __init__(
         self,
@@ -151,13 +171,36 @@ class RunOutcomeUnknown(OutcomeUnknown):
         endpoint: str = "",
         evidence: str = "",
         model: str = "",
-        params: dict[str, object] | None = None,
+        params: JsonObject | None = None,
         sent_at: float | None = None,
     ) -> None:
         super().__init__(message, endpoint=endpoint, evidence=evidence)
         self.model = model
-        self.params = params if params is not None else {}
+        self.params: JsonObject = params if params is not None else {}
         self.sent_at = sent_at
+
+    def __reduce__(self) -> tuple[object, ...]:
+        state = {name: value for name, value in vars(self).items() if name != "_finder"}
+        return type(self), self.args, state
+
+    async def find(self) -> TaskHandle | None:
+        """Look for the task in ``/Task/List``: its handle, or None if it does not show.
+
+        It waits until the service has had the session's `settle_seconds` to list it, and takes
+        a task only if two readings of the list agree. None is no proof that there is none: the
+        list is not documented, and may lag.
+
+        Raises:
+            SessionStateError: if the session that sent the Run is closed, or the error comes
+                from another process.
+            WiroError: if the list could not be read.
+        """
+        if self._finder is None:
+            raise SessionStateError(
+                f"{self.message}: only the session that sent it can look for it; another one has "
+                "list_tasks()"
+            )
+        return await self._finder()
 
 
 class ApiError(WiroError):

@@ -10,46 +10,45 @@ Longer than the other files because every setting and verb of the public class i
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import random
-from collections.abc import AsyncIterable, Callable, Iterable
+import time
+from collections.abc import AsyncIterable, Iterable
 from contextlib import AsyncExitStack
+from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, get_args
 
 import anyio
 
 from wiro_async.api import Api, Statistics
 from wiro_async.batch.engine import Batch
+from wiro_async.batch.pipeline import Choices, OnUnknown
 from wiro_async.batch.requests import BatchRequest
 from wiro_async.catalog import check_request
 from wiro_async.downloads import Downloader
-from wiro_async.errors import (
-    ConcurrencyLimitReached,
-    ConfigurationError,
-    RunOutcomeUnknown,
-    SessionStateError,
-)
+from wiro_async.errors import ConfigurationError, RunOutcomeUnknown, SessionStateError
 from wiro_async.handle import TaskHandle
+from wiro_async.protocol.matching import LostRun
 from wiro_async.protocol.polling import PollSchedule
-from wiro_async.protocol.requests import build_list
+from wiro_async.protocol.prices import decode_tool, estimate_cost
+from wiro_async.protocol.requests import build_list, build_tool_detail
 from wiro_async.protocol.responses import Started, decode_tasks
 from wiro_async.protocol.retry import RetryPolicy
+from wiro_async.runs import LogKeeper, Starter, TaskKeeper
 from wiro_async.settings import (
     DEFAULT_BASE_URL,
     check_base_url,
+    check_choice,
     check_positive,
     find_credentials,
 )
 from wiro_async.task import JsonObject, Task
+from wiro_async.tracking.search import Knower, Search
 from wiro_async.tracking.slots import Slots
 from wiro_async.tracking.tracker import Tracker
-from wiro_async.tracking.watch import Watch
 from wiro_async.transport import Timeouts, Transport
-
-_LOGGER = logging.getLogger("wiro_async")
 
 
 class WiroSession:
@@ -68,6 +67,8 @@ class WiroSession:
         request_timeout_seconds: for one attempt of an API request, from connecting on.
         silence_timeout_seconds: without a byte while an output is downloaded.
         task_timeout_seconds: for a whole task, from Run to terminal; None waits for ever.
+        settle_seconds: how long a Run whose answer was lost is given to show in the list of
+            tasks, before it is looked for there.
         trust_env: take proxy settings from the environment.
 
     Raises:
@@ -89,6 +90,7 @@ class WiroSession:
         request_timeout_seconds: float = 60.0,
         silence_timeout_seconds: float = 30.0,
         task_timeout_seconds: float | None = 6 * 3600.0,
+        settle_seconds: float = 10.0,
         trust_env: bool = False,
     ) -> None:
         check_positive("max_in_flight", max_in_flight)
@@ -98,6 +100,7 @@ class WiroSession:
         check_positive("silence_timeout_seconds", silence_timeout_seconds)
         if task_timeout_seconds is not None:
             check_positive("task_timeout_seconds", task_timeout_seconds)
+        check_positive("settle_seconds", settle_seconds)
         self._credentials = find_credentials(api_key, api_secret, os.environ)
         self._base_url = check_base_url(
             base_url or os.environ.get("WIRO_BASE_URL") or DEFAULT_BASE_URL
@@ -111,6 +114,8 @@ class WiroSession:
             request_seconds=request_timeout_seconds, silence_seconds=silence_timeout_seconds
         )
         self._task_timeout_seconds = task_timeout_seconds
+        self._settle_seconds = settle_seconds
+        self._tools: dict[str, JsonObject] = {}
         self._trusts_environment = trust_env
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_closed = False
@@ -162,6 +167,16 @@ class WiroSession:
             dice=dice,
         )
         self._slots = Slots(ceiling=self._max_in_flight, dice=dice)
+        self._search = Search(api=self._api, settle_seconds=self._settle_seconds)
+        self._starter = Starter(
+            api=self._api,
+            slots=self._slots,
+            tracker=self._tracker,
+            search=self._search,
+            downloader=self._downloader,
+            task_timeout_seconds=self._task_timeout_seconds,
+            on_unknown=self._let_find,
+        )
 
     async def aclose(self) -> None:
         """Close the session; safe to call twice.
@@ -180,6 +195,7 @@ class WiroSession:
             async with AsyncExitStack() as stack:
                 stack.push_async_callback(self._transport.aclose)
                 stack.push_async_callback(self._tracker.aclose)
+                stack.push_async_callback(self._search.aclose)
                 await self._api.aclose()
 
     async def run(
@@ -205,56 +221,59 @@ class WiroSession:
         sent = dict(params or {})
         if callback_url is not None:
             sent["callbackUrl"] = callback_url
-        unknown: list[RunOutcomeUnknown] = []
+        keeper = LogKeeper()
         try:
-            return await self.start(
-                model, sent, on_handle=lambda _: None, on_unknown=unknown.append
-            )
+            return await self.start(model, sent, keeper)
         except asyncio.CancelledError:
-            for error in unknown:  # this caller never sees it, and money may hang on it
-                _LOGGER.warning("%s", error.message)
+            keeper.tell()
             raise
 
-    async def start(
-        self,
-        model: str,
-        params: JsonObject,
-        *,
-        on_handle: Callable[[TaskHandle], None],
-        on_unknown: Callable[[RunOutcomeUnknown], None] = lambda _: None,
-    ) -> TaskHandle:
-        """Like `run`, for a caller that has to know of every task that is made.
+    async def start(self, model: str, params: JsonObject, keeper: TaskKeeper) -> TaskHandle:
+        """Like `run`, for a caller that has to know of every task that is, or may be, made.
 
-        One of the two is called as soon as a task was made, or may have been: also where the
-        caller is cancelled while the Run is on the wire. They must not raise.
+        The keeper is told before the caller, and also where the caller is cancelled while the
+        Run is on the wire.
+
+        Raises:
+            WiroError: as `run`, and what the keeper raised.
         """
         self._require_open()
         check_request(model, params)
-        slot = object()
-        await self._slots.acquire(slot)
-        owns_slot = True
+        return await self._starter.start(model, params, keeper)
 
-        def take(started: Started) -> TaskHandle:
-            nonlocal owns_slot
-            owns_slot = False
-            handle = self._start_watch(model, started, slot)
-            on_handle(handle)
-            return handle
+    async def adopt(
+        self, model: str, *, task_id: str | None = None, token: str | None = None
+    ) -> TaskHandle:
+        """A handle of a task that exists and takes a slot, as if it had been started here."""
+        self._require_open()
+        return await self._starter.adopt(model, task_id, token)
 
-        try:
-            while True:
-                try:
-                    return await self._api.run(
-                        model, params, on_started=take, on_unknown=on_unknown
-                    )
-                except ConcurrencyLimitReached as error:
-                    rejection = error
-                owns_slot = False
-                await self._slots.wait_again(slot, rejection)
-                owns_slot = True
-        finally:
-            if owns_slot:
-                self._slots.release(slot)
+    async def find(self, lost: LostRun, knower: Knower | None = None) -> Task | None:
+        """Look for the task of a Run whose answer was not read, as `RunOutcomeUnknown.find`.
+
+        Args:
+            lost: the Run.
+            knower: tells of names in the list which belong to a task that is known; the
+                session itself knows the tasks that it started.
+
+        Raises:
+            WiroError: if the list of tasks could not be read.
+        """
+        self._require_open()
+        return await self._search.find(lost, knower)
+
+    async def price(self, model: str, params: JsonObject) -> Decimal | None:
+        """What one Run may cost at most, in US dollars; None if the model's record does not tell.
+
+        Raises:
+            WiroError: if the record could not be read.
+        """
+        self._require_open()
+        tool = self._tools.get(model)
+        if tool is None:
+            tool = await self._api.call(build_tool_detail(model), decode_tool)
+            self._tools[model] = tool
+        return estimate_cost(tool, params)
 
     def task(self, *, task_id: str | None = None, token: str | None = None) -> TaskHandle:
         """A handle of a task that exists, whoever started it; it is looked at at once.
@@ -265,13 +284,8 @@ class WiroSession:
         self._require_open()
         if not task_id and not token:
             raise ConfigurationError("a task is named by task_id= or token=; give one of them")
-        watch = self._tracker.watch(
-            task_id=task_id or None,
-            token=token or None,
-            timeout_seconds=self._task_timeout_seconds,
-            is_new=False,
-        )
-        return self._handle(None, watch)
+        named = Started(task_id=task_id or None, token=token or None)
+        return self._starter.watch(None, named, None, is_new=False)
 
     async def list_tasks(
         self, *, start: int = 0, limit: int = 20, model: str | None = None
@@ -284,7 +298,7 @@ class WiroSession:
         self._require_open()
         return await self._api.call(build_list(start=start, limit=limit, model=model), decode_tasks)
 
-    def batch(
+    def batch(  # noqa: PLR0913 - as of the class
         self,
         requests: Iterable[BatchRequest | str | JsonObject]
         | AsyncIterable[BatchRequest | str | JsonObject],
@@ -293,8 +307,17 @@ class WiroSession:
         model: str | None = None,
         params: JsonObject | None = None,
         max_in_flight: int | None = None,
+        journal: str | Path | None = None,
+        on_unknown: OnUnknown = "hold",
+        retry_failed: bool = False,
+        max_cost: Decimal | None = None,
     ) -> Batch:
         """Run many requests, their results to disk as they come.
+
+        With a journal every step is written down before the next one, and the same batch
+        started again, after whatever death, goes on where it was: the same `custom_id`s with
+        the same parameters, and new ones. Without one it works in memory; `Batch` says what
+        that means.
 
         Args:
             requests: `BatchRequest`s, prompts or mappings; read lazily, no faster than needed.
@@ -302,6 +325,14 @@ class WiroSession:
             model: the slug for requests that name none.
             params: parameters for every request; a request's own win.
             max_in_flight: tasks of this batch that may run at once; the session's limit if None.
+            journal: the file of the journal, best in the output directory.
+            on_unknown: what becomes of a Run of which nobody knows whether it made a task, once
+                it was looked for in the list of tasks and not found. ``hold``: its item ends as
+                unknown, and the next run of the batch looks again. ``skip``: it is left at that.
+                ``resubmit``: it is sent again, which can pay twice.
+            retry_failed: whether to run again what failed in an earlier run.
+            max_cost: submit nothing more when what is spent and what is in flight would pass
+                this, in US dollars.
 
         Raises:
             ConfigurationError: if an argument cannot work.
@@ -310,13 +341,20 @@ class WiroSession:
         if max_in_flight is not None:
             check_positive("max_in_flight", max_in_flight)
             self._slots.raise_ceiling(max_in_flight)
+        if max_cost is not None:
+            check_positive("max_cost", max_cost)
         return Batch(
             self,
             requests,
             output_dir=Path(output_dir),
-            model=model,
-            params=params if params is not None else {},
+            defaults=(model, params if params is not None else {}),
             max_in_flight=max_in_flight or self._max_in_flight,
+            choices=Choices(
+                journal=None if journal is None else Path(journal),
+                on_unknown=check_choice("on_unknown", on_unknown, get_args(OnUnknown)),
+                retry_failed=retry_failed,
+                max_cost=max_cost,
+            ),
         )
 
     @property
@@ -335,24 +373,17 @@ class WiroSession:
             most_in_flight=self._slots.most_in_flight,
         )
 
-    def _start_watch(self, model: str, started: Started, slot: object) -> TaskHandle:
-        self._slots.on_accepted()
-        watch = self._tracker.watch(
-            task_id=started.task_id,
-            token=started.token,
-            timeout_seconds=self._task_timeout_seconds,
+    def _let_find(self, error: RunOutcomeUnknown) -> None:
+        """Give an error its `find`."""
+        lost = LostRun(
+            key="", model=error.model, params=error.params, sent_at=error.sent_at or time.time()
         )
-        watch.call_when_done(lambda: self._slots.release(slot))
-        return self._handle(model, watch)
 
-    def _handle(self, model: str | None, watch: Watch) -> TaskHandle:
-        return TaskHandle(
-            model=model,
-            api=self._api,
-            tracker=self._tracker,
-            downloader=self._downloader,
-            watch=watch,
-        )
+        async def find() -> TaskHandle | None:
+            task = await self.find(lost)
+            return None if task is None else self.task(task_id=task.id, token=task.token)
+
+        error._finder = find  # noqa: SLF001 - who raises it knows where to look
 
     def _require_open(self) -> None:
         if self._is_closed:

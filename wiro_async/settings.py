@@ -10,10 +10,14 @@ from __future__ import annotations
 import ipaddress
 import math
 from collections.abc import Mapping
+from decimal import Decimal
+from typing import TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from wiro_async.errors import ConfigurationError, CredentialsError
 from wiro_async.protocol.signing import Credentials
+
+T = TypeVar("T")
 
 DEFAULT_BASE_URL = "https://api.wiro.ai/v1"
 
@@ -82,7 +86,20 @@ def _is_this_machine(host: str) -> bool:
         return False
 
 
-def check_positive(name: str, value: float) -> None:
+def check_positive(name: str, value: float | Decimal) -> None:
     """Raise a `ConfigurationError` for a number that is not finite or not above nought."""
     if not (math.isfinite(value) and value > 0):
         raise ConfigurationError(f"{name} is {value}: it has to be a number above 0")
+
+
+def check_choice(name: str, value: str, allowed: tuple[T, ...]) -> T:
+    """The value, if it is one of those that are allowed.
+
+    Raises:
+        ConfigurationError: if it is not.
+    """
+    for one in allowed:
+        if one == value:
+            return one
+    names = ", ".join(map(str, allowed))
+    raise ConfigurationError(f"{name} is {value!r}: it is one of {names}")

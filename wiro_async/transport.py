@@ -11,6 +11,13 @@ The proof of "not sent" is aiohttp's own trace: the attempt was seen to start, a
 "connection error" can come before the connection or after the body. Where the trace was not
 seen at all there is no proof, so the outcome is unknown.
 
+That same moment, after the connection and before its first byte, is offered to the caller
+(`before_sending`), who can write down what is about to happen. aiohttp awaits the trace before
+it writes anything: not a promise of its documentation, so the tests hold it there and look.
+
+A half answer is not thrown away: an error of unknown outcome carries what came of the body,
+since the names of a new task may be in it.
+
 Also here, because they are properties of connections:
 
 * Redirects of the API are not followed: a signature is made for one origin.
@@ -26,11 +33,13 @@ Also here, because they are properties of connections:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from io import BytesIO
 from types import SimpleNamespace
 
 import aiohttp
+from aiohttp.connector import Connection
 from attrs import define, field, frozen
 
 from wiro_async.errors import OutcomeUnknown, RequestNotSent, TransportError
@@ -44,6 +53,8 @@ _RUN_IDLE_SECONDS = 1.0
 _READ_IDLE_SECONDS = 15.0
 _MAX_REDIRECTS = 5
 _CHUNK_BYTES = 256 * 1024
+# aiohttp warns of larger bytes: written at once, they would hold up the loop.
+_LARGE_BYTES = 1024 * 1024
 
 # ValueError: aiohttp raises it for urls and headers that it cannot send.
 _WIRE_ERRORS = (aiohttp.ClientError, OSError, TimeoutError, ValueError)
@@ -54,7 +65,8 @@ class Timeouts:
     """How long to wait for what, in seconds.
 
     Attributes:
-        request_seconds: for one attempt of an API request, from connecting to the last byte.
+        request_seconds: for one attempt of an API request, from connecting to the last byte,
+            but for the time that `before_sending` takes.
         silence_seconds: without a single byte while an output is downloaded.
         connect_seconds: for a connection, its TLS handshake included.
     """
@@ -66,10 +78,32 @@ class Timeouts:
 
 @define
 class _Evidence:
-    """What the trace saw of one attempt."""
+    """What the trace saw of one attempt, and what came of its answer."""
 
+    before_sending: Callable[[], Awaitable[None]] | None
+    deadline: asyncio.Timeout = field(init=False)
     is_started: bool = False
     is_sent: bool = False
+    refusal: Exception | None = None
+    received: list[bytes] = field(factory=list)
+
+    async def reach_the_wire(self) -> None:
+        """Let the caller speak at the last moment before the first byte; the clock waits."""
+        if self.before_sending is not None:
+            clock = asyncio.get_running_loop()
+            since = clock.time()
+            due = self.deadline.when() or since
+            self.deadline.reschedule(None)
+            try:
+                await self.before_sending()
+            except Exception as error:
+                self.refusal = error  # aiohttp wraps an OSError; the caller gets its own back
+                raise
+            self.deadline.reschedule(due + clock.time() - since)
+        self.is_sent = True
+
+    def __deepcopy__(self, _: object) -> _Evidence:
+        return self  # aioresponses copies what it is handed; a loop and its timers bear no copy
 
     def describe(self) -> str:
         if not self.is_started:
@@ -112,20 +146,35 @@ class Transport:
         """Close every connection; safe to call twice."""
         await self._stack.aclose()
 
-    async def send(self, request: Request, headers: Mapping[str, str]) -> Answer:
+    async def send(
+        self,
+        request: Request,
+        headers: Mapping[str, str],
+        *,
+        before_sending: Callable[[], Awaitable[None]] | None = None,
+    ) -> Answer:
         """Send one attempt and read its answer to the end.
+
+        Args:
+            request: what to send.
+            headers: the signature of this attempt.
+            before_sending: awaited once the connection is there, right before the first byte
+                goes out, and not at all by an attempt that does not come so far. Its time does
+                not count against the request's timeout. Whatever it raises keeps everything in
+                and comes out as it is.
 
         Raises:
             RequestNotSent: if it certainly never reached the wire.
-            OutcomeUnknown: if it may have been processed.
+            OutcomeUnknown: if it may have been processed; its `partial` is what came of the
+                answer's body.
         """
-        evidence = _Evidence()
+        evidence = _Evidence(before_sending)
         pool = self._runs if request.is_billable else self._reads
         async with self._run_places if request.is_billable else self._read_places:
             try:
                 return await self._exchange(pool, request, headers, evidence)
             except _WIRE_ERRORS as error:
-                failure = _failure(error, request.path, evidence)
+                failure = evidence.refusal or _failure(error, request.path, evidence)
         # Raised out here, so that no exception that knows the headers hangs on it as context.
         raise failure
 
@@ -161,26 +210,28 @@ class Transport:
         headers: Mapping[str, str],
         evidence: _Evidence,
     ) -> Answer:
-        async with pool.post(
-            f"{self.base_url}{request.path}",
-            data=request.body,
-            headers={**request.headers, **headers},
-            allow_redirects=False,
-            trace_request_ctx=evidence,
-            timeout=aiohttp.ClientTimeout(
-                total=self.timeouts.request_seconds,
-                sock_connect=self.timeouts.connect_seconds,
-            ),
-        ) as response:
-            return Answer(
-                http_status=response.status,
-                body=await response.read(),
-                retry_after=response.headers.get("Retry-After"),
-            )
+        # Not aiohttp's own total: that one cannot be stopped while `before_sending` is awaited.
+        async with asyncio.timeout(self.timeouts.request_seconds) as evidence.deadline:
+            async with pool.post(
+                f"{self.base_url}{request.path}",
+                data=request.body if len(request.body) <= _LARGE_BYTES else BytesIO(request.body),
+                headers={**request.headers, **headers},
+                allow_redirects=False,
+                trace_request_ctx=evidence,
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=self.timeouts.connect_seconds
+                ),
+            ) as response:
+                return Answer(
+                    http_status=response.status,
+                    body=await _read_body(response, evidence.received),
+                    retry_after=response.headers.get("Retry-After"),
+                )
 
     async def _make_pool(self, idle_seconds: float, *, trace: bool) -> aiohttp.ClientSession:
         pool = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=idle_seconds),
+            request_class=_CarefulRequest if trace else aiohttp.ClientRequest,
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=self.trusts_environment,
             trace_configs=[_make_trace()] if trace else [],
@@ -192,6 +243,29 @@ class Transport:
             ),
         )
         return await self._stack.enter_async_context(pool)
+
+
+class _CarefulRequest(aiohttp.ClientRequest):
+    """A request that does not go out on a connection where something came unasked."""
+
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        if conn.protocol is None or conn.protocol.should_close:
+            raise aiohttp.ClientConnectionResetError("something came before it was asked for")
+        return await super().send(conn)
+
+
+async def _read_body(response: aiohttp.ClientResponse, received: list[bytes]) -> bytes:
+    """The whole body; on any failure `received` holds what came of it."""
+    try:
+        while piece := await response.content.readany():
+            received.append(piece)
+    except BaseException:
+        # What came right before an error lies behind it, and aiohttp has no public way to it:
+        # should this one go, a little less is known of a half answer.
+        received.append(getattr(response.content, "_read_nowait", lambda _: b"")(-1))
+        response.close()
+        raise
+    return b"".join(received)
 
 
 async def _read_chunks(response: aiohttp.ClientResponse, url: str) -> AsyncIterator[bytes]:
@@ -212,7 +286,7 @@ def _make_trace() -> aiohttp.TraceConfig:
         context.trace_request_ctx.is_started = True
 
     async def on_sent(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
-        context.trace_request_ctx.is_sent = True
+        await context.trace_request_ctx.reach_the_wire()
 
     trace.on_request_start.append(on_start)
     trace.on_request_headers_sent.append(on_sent)
@@ -225,11 +299,13 @@ def _failure(error: Exception, path: str, evidence: _Evidence) -> TransportError
         return RequestNotSent(
             f"{path}: the service could not be reached ({seen})", endpoint=path, evidence=seen
         )
-    return OutcomeUnknown(
+    unknown = OutcomeUnknown(
         f"{path}: no answer was read ({seen}); the request may have been processed",
         endpoint=path,
         evidence=seen,
     )
+    unknown.partial = b"".join(evidence.received)
+    return unknown
 
 
 def _describe(error: Exception) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Generator, Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import cast
@@ -13,11 +13,15 @@ from attrs import define, field
 
 from wiro_async.api import Statistics
 from wiro_async.batch.engine import Batch
+from wiro_async.batch.pipeline import Choices
 from wiro_async.batch.requests import BatchRequest
 from wiro_async.downloads import SavedFile
 from wiro_async.errors import RunOutcomeUnknown, TaskError, WiroError
 from wiro_async.handle import TaskHandle
+from wiro_async.protocol.matching import LostRun
+from wiro_async.runs import TaskKeeper
 from wiro_async.task import JsonObject, Outcome, Task
+from wiro_async.tracking.search import Knower
 
 MODEL = "owner/model"
 
@@ -37,6 +41,16 @@ class FakeHandle:
     task_id: str
     token: str
     task: Task | None = None
+
+    def __await__(self) -> Generator[object, None, Task]:
+        return self._result().__await__()
+
+    async def _result(self) -> Task:
+        error = self.runner.errors.get(self.prompt)
+        if error is not None:
+            raise error
+        assert self.task is not None
+        return self.task
 
     async def wait(self) -> Task:
         try:
@@ -71,7 +85,11 @@ class FakeRunner:
     refused: Mapping[str, WiroError] = field(factory=dict)
     errors: Mapping[str, WiroError] = field(factory=dict)
     spoilt: Mapping[str, WiroError] = field(factory=dict)
+    prices: Mapping[str, Decimal] = field(factory=dict)
     started: list[str] = field(factory=list)
+    adopted: list[str | None] = field(factory=list)
+    looked_for: list[str] = field(factory=list)
+    handles: dict[str, FakeHandle] = field(factory=dict)
     in_flight: int = 0
     most_in_flight: int = 0
     ends: dict[str, asyncio.Event] = field(init=False)
@@ -91,28 +109,45 @@ class FakeRunner:
             most_in_flight=self.most_in_flight,
         )
 
-    async def start(
-        self,
-        model: str,
-        params: JsonObject,
-        *,
-        on_handle: Callable[[TaskHandle], None],
-        on_unknown: Callable[[RunOutcomeUnknown], None],
-    ) -> TaskHandle:
+    async def start(self, model: str, params: JsonObject, keeper: TaskKeeper) -> TaskHandle:
         assert model
         prompt = str(params["prompt"])
         self.started.append(prompt)
         number = len(self.started)
+        await keeper.before_sending()
         await asyncio.sleep(0)
         if (error := self.refused.get(prompt)) is not None:
             if isinstance(error, RunOutcomeUnknown):
-                on_unknown(error)
+                await keeper.on_unknown(error)
+            else:
+                await keeper.on_no_task(error)
             raise error
-        made = cast("TaskHandle", FakeHandle(self, prompt, f"id-{number}", f"token-{number}"))
+        made = FakeHandle(self, prompt, f"id-{number}", f"token-{number}")
+        self.handles[made.task_id] = made
+        await keeper.on_handle(self._run(made))
+        return cast("TaskHandle", made)
+
+    async def adopt(
+        self, model: str, *, task_id: str | None = None, token: str | None = None
+    ) -> TaskHandle:
+        assert model
+        assert token
+        self.adopted.append(task_id)
+        return self._run(self.handles[task_id or ""])
+
+    async def find(self, lost: LostRun, knower: Knower | None = None) -> Task | None:
+        assert knower is not None
+        self.looked_for.append(str(lost.params["prompt"]))
+        return None
+
+    async def price(self, model: str, params: JsonObject) -> Decimal | None:
+        assert model
+        return self.prices.get(str(params["prompt"]))
+
+    def _run(self, handle: FakeHandle) -> TaskHandle:
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
-        on_handle(made)
-        return made
+        return cast("TaskHandle", handle)
 
     def batch(
         self,
@@ -121,14 +156,15 @@ class FakeRunner:
         directory: Path,
         *,
         max_in_flight: int = 10,
+        choices: Choices | None = None,
     ) -> Batch:
         return Batch(
             self,
             requests,
             output_dir=directory,
-            model=MODEL,
-            params={},
+            defaults=(MODEL, {}),
             max_in_flight=max_in_flight,
+            choices=choices,
         )
 
 

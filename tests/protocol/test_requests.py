@@ -18,6 +18,7 @@ from wiro_async.protocol.requests import (
     build_kill,
     build_list,
     build_run,
+    build_tool_detail,
     wire_params,
 )
 
@@ -55,6 +56,11 @@ TABLE: list[tuple[Request, str, dict[str, Any]]] = [
         {**LIST, "start": "40", "limit": "5", "modelName": FLUX},
     ),
     (build_delete_files(token="eDcC"), "/Task/InputOutputDelete", {"tasktoken": "eDcC"}),
+    (
+        build_tool_detail(FLUX),
+        "/Tool/Detail",
+        {"slugowner": "black-forest-labs", "slugproject": "flux-pro-1-1-ultra"},
+    ),
 ]
 
 

@@ -8,69 +8,42 @@ Rules:
 2. One item's failure is that item's result. What would fail every item (no balance, refused
    credentials, a service that cannot be reached, a full disk) stops the batch: nothing more is
    submitted, what is in flight is finished and recorded.
-3. An item is recorded on disk before the caller sees it. A journal has its place here: what
-   `_carry_out` is about to do, and what it has learnt, passes through in this order.
+3. An item is recorded on disk before the caller sees it, and every step of it is in the journal
+   before the next one begins (`batch.pipeline`).
 4. The stages of different items never wait for each other: each item has a place in flight
    until its task is terminal, and no longer.
-5. Leaving the ``async with`` early stops the batch as in rule 2. Leaving it by an exception
-   leaves the tasks running at the service, and records each under its id as unfinished (as
-   unsaved where it had succeeded).
+5. A batch that is started again sees first to what an earlier run left unsettled: those tasks
+   run already and hold their places at the service. Then it goes through its input as before.
+6. Leaving the ``async with`` early stops the batch as in rule 2. Leaving it by an exception, or
+   stopping it without draining, leaves the tasks running at the service: a Run that is on the
+   wire is finished and noted, and nothing else is waited for.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
-from contextlib import aclosing
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 import anyio
 from anyio.abc import TaskGroup
 from attrs import evolve
 
-from wiro_async.api import Statistics
+from wiro_async.batch.budget import Budget
 from wiro_async.batch.iterables import as_requests
+from wiro_async.batch.journal import FileJournal, Journal, Memory, open_journal
+from wiro_async.batch.pipeline import Choices, Pipeline, Runner
 from wiro_async.batch.progress import Progress, interrupted
-from wiro_async.batch.record import ResultFiles
+from wiro_async.batch.record import ResultFiles, earlier_item
 from wiro_async.batch.requests import BatchRequest
 from wiro_async.batch.results import BatchItem, BatchSummary, ItemStatus
-from wiro_async.errors import (
-    AuthenticationFailed,
-    InsufficientBalance,
-    InvalidRequest,
-    OutputDirectoryError,
-    RequestNotSent,
-    RunOutcomeUnknown,
-    SessionStateError,
-    WiroError,
-)
-from wiro_async.handle import TaskHandle
+from wiro_async.batch.states import UNPAID, State
+from wiro_async.downloads import remove_parts
+from wiro_async.errors import OutputDirectoryError, SessionStateError, WiroError
 from wiro_async.task import JsonObject
-
-# Errors that the next item would meet as well.
-_STOPPING = (AuthenticationFailed, InsufficientBalance, OutputDirectoryError, RequestNotSent)
-
-
-class Runner(Protocol):
-    """What a batch needs of a session."""
-
-    async def start(
-        self,
-        model: str,
-        params: JsonObject,
-        *,
-        on_handle: Callable[[TaskHandle], None],
-        on_unknown: Callable[[RunOutcomeUnknown], None],
-    ) -> TaskHandle:
-        """Start a task; one of the two is told of it even if the caller is cancelled meanwhile."""
-        ...
-
-    @property
-    def statistics(self) -> Statistics:
-        """What the session has done so far."""
-        ...
 
 
 class Batch:
@@ -79,6 +52,10 @@ class Batch:
     Iterating gives a `BatchItem` for each request, in the order in which they end; it never
     raises for an item. `wait` goes through all of them at once. What ended a batch early stands
     in `summary.stopped_by`; what the input itself raised is raised after the last item.
+
+    Without a journal the batch works in memory: if the process dies, what was recorded is in
+    the two files of results, and nobody knows of what was in flight or had been paid and not
+    recorded. With one, the same batch started again goes on where it was.
     """
 
     def __init__(
@@ -88,20 +65,22 @@ class Batch:
         | AsyncIterable[BatchRequest | str | JsonObject],
         *,
         output_dir: Path,
-        model: str | None,
-        params: JsonObject,
+        defaults: tuple[str | None, JsonObject],
         max_in_flight: int,
+        choices: Choices | None = None,
     ) -> None:
+        model, params = defaults
         self.output_dir = output_dir
         self._runner = runner
         self._requests = as_requests(requests, model=model, params=params)
         self._max_in_flight = max_in_flight
+        self._choices = choices or Choices()
         self._summary = BatchSummary()
         self._files = ResultFiles(output_dir)
-        self._seen: set[int] = set()
         self._group: TaskGroup | None = None
+        self._items = anyio.CancelScope()
         self._reading = anyio.CancelScope()
-        self._starts: set[anyio.CancelScope] = set()
+        self._under_way: set[Progress] = set()
         self._source_error: Exception | None = None
         self._is_over = False
 
@@ -109,10 +88,32 @@ class Batch:
         if self._group is not None:
             raise SessionStateError("this batch was started before; make a new one")
         self._before = self._runner.statistics
-        self._files.open()
+        async with AsyncExitStack() as stack:
+            self._journal = await self._open_journal(stack)
+            self._budget = Budget(limit=self._choices.max_cost, spent=self._journal.totals.spent)
+            left_over = await self._journal.left_over()
+            await self._open_files()
+            stack.callback(self._files.close)
+            self._stack = stack.pop_all()
         self._started_at = _now()
-        self._in_flight = asyncio.Semaphore(self._max_in_flight)
         self._window = asyncio.Semaphore(2 * self._max_in_flight)
+        self._pipeline = Pipeline(
+            runner=self._runner,
+            journal=self._journal,
+            directory=self.output_dir,
+            choices=self._choices,
+            budget=self._budget,
+            in_flight=asyncio.Semaphore(self._max_in_flight),
+            stop=self.stop,
+            now=_now,
+        )
+        for entry in left_over:
+            if entry.state in UNPAID:
+                self._budget.reserve(entry.position, entry.request.model or "", None)
+        self._left_over = [
+            Progress(entry.request, self._started_at, self._journal, entry=entry)
+            for entry in left_over
+        ]
         # Without a buffer: an item that waits for the caller still counts in the window.
         self._send, self._receive = anyio.create_memory_object_stream[BatchItem]()
         self._group = anyio.create_task_group()
@@ -142,9 +143,10 @@ class Batch:
                 await self._group.__aexit__(None, None, None)
             finally:
                 self._receive.close()
-                self._files.close()
                 self._refresh()
                 self._is_over = True
+                with anyio.CancelScope(shield=True):
+                    await self._stack.aclose()
 
     def __aiter__(self) -> AsyncIterator[BatchItem]:
         return self
@@ -182,21 +184,70 @@ class Batch:
             pass
         return self.summary
 
-    def stop(self, reason: WiroError | None = None) -> None:
-        """Submit nothing more; what is in flight is finished, recorded and given out."""
+    def stop(self, reason: WiroError | None = None, *, drain: bool = True) -> None:
+        """Submit nothing more.
+
+        Args:
+            reason: what `summary.stopped_by` is to say.
+            drain: whether what is in flight is finished, recorded and given out. If not, its
+                tasks are left running at the service, for the same batch started again.
+        """
         if self._summary.stopped_by is None:
             self._summary.stopped_by = reason
         self._reading.cancel()
-        for start in self._starts:
-            start.cancel()
+        if self._group is not None:
+            self._pipeline.submit_nothing_more()
+        if not drain:
+            self._items.cancel()
+
+    async def cancel(self) -> None:
+        """Submit nothing more, and cancel or kill every task of this batch that still runs.
+
+        Their items end as cancelled, and are run by the same batch started again.
+        """
+        self.stop()
+        self._pipeline.is_cancelling = True
+        handles = [one.handle for one in self._under_way if one.handle is not None]
+        await asyncio.gather(*(handle.stop() for handle in handles), return_exceptions=True)
+
+    async def _open_journal(self, stack: AsyncExitStack) -> Journal:
+        path = self._choices.journal
+        if path is None:
+            self._files.check()
+            return Memory()
+        if not path.exists():
+            self._files.check()
+        journal = await open_journal(path)
+        stack.push_async_callback(journal.aclose)
+        return journal
+
+    async def _open_files(self) -> None:
+        """Begin the files of results; where there is a journal, with what it says has ended."""
+        if not isinstance(self._journal, FileJournal):
+            self._files.open()
+            return
+        states = [State.SAVED, State.SKIPPED]
+        if not self._choices.retry_failed:
+            states.append(State.FAILED)
+        await self._journal.use(
+            lambda store: self._files.open(
+                earlier_item(entry, self.output_dir) for entry in store.entries(*states)
+            )
+        )
+        await anyio.to_thread.run_sync(remove_parts, self.output_dir)
 
     async def _run(self) -> None:
-        async with self._send, anyio.create_task_group() as items:
-            with self._reading:
-                await self._read_into(items)
-            self._summary.is_stopped = self._reading.cancelled_caught or bool(self._source_error)
+        async with self._send:
+            with self._items:
+                async with anyio.create_task_group() as items:
+                    with self._reading:
+                        await self._read_into(items)
+            self._summary.is_stopped = self._reading.cancel_called or bool(self._source_error)
 
     async def _read_into(self, items: TaskGroup) -> None:
+        for progress in self._left_over:
+            await self._window.acquire()
+            items.start_soon(self._process, progress)
         async with aclosing(self._requests) as requests:
             while True:
                 await self._window.acquire()
@@ -207,79 +258,32 @@ class Batch:
                 except Exception as error:  # noqa: BLE001 - the caller's own code; raised at the end
                     self._source_error = error
                     return
-                items.start_soon(self._process, Progress(request, _now(), problem))
+                items.start_soon(self._process, Progress(request, _now(), self._journal, problem))
 
     async def _process(self, progress: Progress) -> None:
+        self._under_way.add(progress)
         try:
-            item = await self._carry_out(progress)
+            item = await self._pipeline.carry_out(progress)
         except asyncio.CancelledError:
             left = interrupted(progress.handle) if progress.handle else progress.unknown
             if left is not None:
                 self._record(progress.end(left, _now()))
             raise
+        finally:
+            self._under_way.discard(progress)
         if item is not None:
             await self._send.send(self._record(item))
         self._window.release()
 
-    async def _carry_out(self, progress: Progress) -> BatchItem | None:
-        """Run, watch and download one request; None if it was not begun."""
-        request, error = progress.request, progress.problem
-        if error is not None:
-            return progress.end(error, _now())
-        try:
-            self._check_unique(request)
-            async with self._in_flight:
-                if not self._reading.cancel_called:
-                    await self._start(progress)
-                handle = progress.handle
-                if handle is None:
-                    return None
-                await handle.wait()
-            progress.files = await handle.save_outputs(self.output_dir, stem=request.custom_id)
-        except WiroError as failure:
-            error = failure
-            if isinstance(failure, _STOPPING):
-                self.stop(failure)
-        return progress.end(error, _now())
-
-    async def _start(self, progress: Progress) -> None:
-        """Start the task, unless the batch is stopped while this waits for its turn.
-
-        A scope cancels the wait for a slot, and leaves a Run that is on the wire to its end.
-        """
-        request = progress.request
-        with anyio.CancelScope() as scope:
-            self._starts.add(scope)
-            try:
-                await self._runner.start(
-                    request.model or "",
-                    request.params,
-                    on_handle=progress.take,
-                    on_unknown=progress.lose,
-                )
-            finally:
-                self._starts.discard(scope)
-        if progress.unknown is not None:
-            raise progress.unknown
-
     def _record(self, item: BatchItem) -> BatchItem:
-        try:
-            self._files.write(item)
-        except OutputDirectoryError as error:
-            item = evolve(item, status=ItemStatus.UNSAVED, error=error)
-            self.stop(error)
+        if not item.is_earlier:  # or it stands there already
+            try:
+                self._files.write(item)
+            except OutputDirectoryError as error:
+                item = evolve(item, status=ItemStatus.UNSAVED, error=error)
+                self.stop(error)
         self._summary.add(item)
         return item
-
-    def _check_unique(self, request: BatchRequest) -> None:
-        key = hash(request.custom_id)
-        if key in self._seen:
-            raise InvalidRequest(
-                f"the custom_id {request.custom_id!r} was used before in this batch; each request "
-                "needs its own",
-                field="custom_id",
-            )
-        self._seen.add(key)
 
     def _refresh(self) -> None:
         if self._group is None or self._is_over:
@@ -289,6 +293,9 @@ class Batch:
         self._summary.repeats = now.repeats - self._before.repeats
         self._summary.rejections = now.rejections - self._before.rejections
         self._summary.most_in_flight = now.most_in_flight
+        self._summary.cost = self._budget.spent
+        self._summary.reserved = self._budget.reserved
+        self._summary.reserved_tasks = self._budget.reserved_tasks
 
 
 def _now() -> float:

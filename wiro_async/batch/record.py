@@ -3,20 +3,28 @@
 ``results.jsonl`` has a line for each request whose files (or text) are there, ``errors.jsonl``
 one for each other request; both are keyed by ``custom_id`` and written as the batch goes. A
 line is appended with a single write, so it is there whole or not at all.
+
+Where there is a journal they are only its copy: a batch that is started again writes them
+anew, with what has ended so far, and goes on behind that.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from anyio import to_thread
 from attrs import asdict, define, field
 
-from wiro_async.batch.results import BatchItem
-from wiro_async.downloads import SavedFile
+from wiro_async import errors
+from wiro_async.batch.results import BatchItem, ItemStatus
+from wiro_async.batch.store import Entry
+from wiro_async.crashpoints import passing
+from wiro_async.downloads import SavedFile, holds
 from wiro_async.errors import OutputDirectoryError, WiroError
+from wiro_async.protocol.records import read_record
 from wiro_async.task import JsonValue
 
 RESULTS_NAME = "results.jsonl"
@@ -39,19 +47,20 @@ def item_line(item: BatchItem, directory: Path) -> dict[str, JsonValue]:
         "cost": None if item.cost is None else f"{item.cost:f}",
         "elapsed_seconds": round(item.elapsed_seconds, 3),
         "service_seconds": None if item.task is None else item.task.elapsed_seconds,
-        "files": [_file_line(file, directory) for file in item.files],
+        "files": file_facts(item.files, directory),
         "text": None if item.task is None else item.task.text,
     }
     if item.error is not None:
-        line["error"] = _error_line(item.error)
+        line["error"] = error_facts(item.error)
     return line
 
 
-def _file_line(file: SavedFile, directory: Path) -> JsonValue:
-    return {**asdict(file), "path": str(file.path.relative_to(directory))}
+def file_facts(files: tuple[SavedFile, ...], directory: Path) -> list[JsonValue]:
+    """Files as they stand in a line: their paths relative to the output directory."""
+    return [{**asdict(file), "path": str(file.path.relative_to(directory))} for file in files]
 
 
-def _error_line(error: WiroError) -> JsonValue:
+def error_facts(error: WiroError) -> dict[str, JsonValue]:
     """The kind, the message, and every plain attribute that the error has of its own."""
     facts = {
         name: value
@@ -61,6 +70,46 @@ def _error_line(error: WiroError) -> JsonValue:
     facts.pop("task_id", None)
     facts.pop("token", None)
     return {"kind": error.kind, "message": error.message, **facts}
+
+
+def earlier_item(entry: Entry, directory: Path) -> BatchItem:
+    """An item that an earlier run of the batch has ended, from what the journal kept of it."""
+    facts = entry.facts
+    record = facts.get("record")
+    seconds = facts.get("elapsed_seconds")
+    task_id, token = facts.get("task_id"), facts.get("token")
+    return BatchItem(
+        request=entry.request,
+        status=ItemStatus(str(facts.get("status", ItemStatus.SUCCEEDED))),
+        files=_read_files(facts.get("files"), directory),
+        task_id=task_id if isinstance(task_id, str) else None,
+        token=token if isinstance(token, str) else None,
+        task=read_record(record) if isinstance(record, Mapping) else None,
+        error=_read_error(facts.get("error")),
+        elapsed_seconds=float(seconds) if isinstance(seconds, int | float) else 0.0,
+        is_earlier=True,
+    )
+
+
+async def is_whole(files: tuple[SavedFile, ...]) -> bool:
+    """Whether every file is still where it was saved, with the bytes that it had."""
+    return await to_thread.run_sync(lambda: all(holds(file.path, file.sha256) for file in files))
+
+
+def _read_files(facts: JsonValue, directory: Path) -> tuple[SavedFile, ...]:
+    rows = facts if isinstance(facts, list) else []
+    return tuple(SavedFile(**{**row, "path": directory / row["path"]}) for row in rows)
+
+
+def _read_error(facts: JsonValue) -> WiroError | None:
+    """The error that `error_facts` made these of; its own attributes come back as they were."""
+    if not isinstance(facts, Mapping):
+        return None
+    known = dict(facts)
+    kind = getattr(errors, str(known.pop("kind", "")), WiroError)
+    error: WiroError = kind(str(known.pop("message", "")))
+    vars(error).update(known)
+    return error
 
 
 def check_directory(directory: Path) -> None:
@@ -88,7 +137,7 @@ class ResultFiles:
     _descriptors: dict[str, int] = field(init=False, factory=dict)
 
     def check(self) -> None:
-        """See that no other batch's results are there; changes nothing.
+        """See that no batch's results are there that no journal vouches for; changes nothing.
 
         Raises:
             OutputDirectoryError: if they are, or the directory can be neither made nor used.
@@ -97,27 +146,33 @@ class ResultFiles:
         for name in (RESULTS_NAME, ERRORS_NAME):
             if (self.directory / name).exists():
                 raise OutputDirectoryError(
-                    f"{self.directory} already holds the results of a batch ({name}): running it "
-                    "again would pay again. Give another output directory, or move that one away"
+                    f"{self.directory} already holds the results of a batch ({name}) and no "
+                    "journal of it: running it again would pay again. Give another output "
+                    "directory, or move that one away"
                 )
 
-    def open(self) -> None:
-        """Make the directory and both files.
+    def open(self, ended: Iterable[BatchItem] = ()) -> None:
+        """Make the directory and both files, with the lines of what has ended before.
 
         Raises:
-            OutputDirectoryError: if they cannot be written, or another batch's are there.
+            OutputDirectoryError: if they cannot be written.
         """
-        self.check()
-        made: list[Path] = []
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+        fresh = {name: self.directory / f".{name}.new" for name in (RESULTS_NAME, ERRORS_NAME)}
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            for name in (RESULTS_NAME, ERRORS_NAME):
-                self._descriptors[name] = os.open(self.directory / name, flags, 0o644)
-                made.append(self.directory / name)
+            for name, path in fresh.items():
+                path.unlink(missing_ok=True)
+                self._descriptors[name] = os.open(path, flags, 0o644)
+            for item in ended:
+                self.write(item)
+            passing("record.rewritten")
+            for name, path in fresh.items():
+                path.replace(self.directory / name)
+                passing("record.named")
         except OSError as error:
             self.close()
-            for path in made:  # an empty one would be taken for another batch's
+            for path in fresh.values():
                 path.unlink(missing_ok=True)
             raise OutputDirectoryError(
                 f"results cannot be written to {self.directory}: {error.strerror or error}. "
@@ -133,12 +188,14 @@ class ResultFiles:
         name = RESULTS_NAME if item.ok else ERRORS_NAME
         text = json.dumps(item_line(item, self.directory), ensure_ascii=False, default=str)
         line = f"{text.translate(_LINE_ENDS)}\n".encode(errors="backslashreplace")
+        passing("record.before_line")
         try:
             written = os.write(self._descriptors[name], line)
         except OSError as error:
             raise OutputDirectoryError(f"{self.directory / name}: {error.strerror}") from None
         if written != len(line):
             raise OutputDirectoryError(f"{self.directory / name}: the disk is full")
+        passing("record.after_line")
 
     def close(self) -> None:
         """Close both files; safe to call twice."""

@@ -38,7 +38,9 @@ class ItemStatus(StrEnum):
     UNFINISHED = "unfinished"
     """A task was made and goes on at the service; the batch did not see its end."""
     UNKNOWN = "unknown"
-    """A task may have been made: its id was not read."""
+    """A task may have been made: its id was not read, and it was not found."""
+    SKIPPED = "skipped"
+    """The same, and a person chose to leave it at that."""
 
 
 @frozen(kw_only=True)
@@ -54,6 +56,7 @@ class BatchItem:
         task: the last record that was read.
         error: what went wrong; None if nothing did.
         elapsed_seconds: from when the request was read to when this was known.
+        is_earlier: whether an earlier run of the batch ended it; nothing was done for it now.
     """
 
     request: BatchRequest
@@ -64,6 +67,7 @@ class BatchItem:
     task: Task | None = None
     error: WiroError | None = None
     elapsed_seconds: float = 0.0
+    is_earlier: bool = False
 
     @property
     def custom_id(self) -> str:
@@ -109,7 +113,11 @@ class BatchSummary:
 
     Attributes:
         counts: items by status.
-        cost: the sum of what the service says the tasks cost.
+        cost: what the service says that the batch's tasks have cost, those of earlier runs
+            included.
+        reserved: what tasks may still cost whose end is not known, as far as a price is.
+        reserved_tasks: how many those are.
+        earlier: items that an earlier run of the batch had ended.
         unpriced: succeeded tasks whose record tells no cost.
         without_outputs: succeeded tasks that list neither a file nor a text.
         files: outputs on disk.
@@ -123,6 +131,9 @@ class BatchSummary:
 
     counts: Counter[ItemStatus] = field(factory=Counter)
     cost: Decimal = Decimal(0)
+    reserved: Decimal = Decimal(0)
+    reserved_tasks: int = 0
+    earlier: int = 0
     unpriced: int = 0
     without_outputs: int = 0
     files: int = 0
@@ -154,7 +165,7 @@ class BatchSummary:
         self.counts[item.status] += 1
         self.files += len(item.files)
         self.size_bytes += sum(file.size_bytes for file in item.files)
-        self.cost += item.cost or Decimal(0)
+        self.earlier += item.is_earlier
         if item.ok:
             self.unpriced += item.cost is None
             self.without_outputs += not item.files and (item.task is None or item.task.text is None)
@@ -163,11 +174,14 @@ class BatchSummary:
         ended = ", ".join(
             f"{self.counts[status]} {status}" for status in ItemStatus if self.counts[status]
         )
+        earlier = f" ({self.earlier} of them in earlier runs)" if self.earlier else ""
         lines = [
-            f"{_count(self.total, 'request')}: {ended or 'none'}",
+            f"{_count(self.total, 'request')}: {ended or 'none'}{earlier}",
             f"{_count(self.files, 'file')}, {self.size_bytes / 1e6:.1f} MB",
-            f"cost {format_cost(self.cost)}"
-            + (f" ({self.unpriced} tasks tell no cost)" if self.unpriced else ""),
+            f"spent {format_cost(self.cost)}"
+            + (f" ({self.unpriced} tasks tell no cost)" if self.unpriced else "")
+            + f", reserved {format_cost(self.reserved)} for {self.reserved_tasks} tasks whose end "
+            f"is not known, {self.counts[ItemStatus.UNKNOWN]} of them unknown altogether",
             f"{self.elapsed_seconds:.1f} s, at most {self.most_in_flight} in flight",
             f"{self.repeats} sent again, {self.rejections} waited for a slot",
         ]

@@ -11,22 +11,24 @@ import os
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
 from wiro_async import __version__
+from wiro_async.batch.pipeline import OnUnknown
 from wiro_async.batch.requests import Format, SourceOptions
 from wiro_async.catalog import check_request
-from wiro_async.cli.batch import run_batch
+from wiro_async.cli.batch import BatchOptions, run_batch
 from wiro_async.cli.emulator import serve
 from wiro_async.cli.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from wiro_async.cli.run import run_one
 from wiro_async.cli.service import EmbeddedEmulator, EmulatorOptions, ServiceOptions
 from wiro_async.cli.show import complain
-from wiro_async.cli.values import read_columns, read_faults, read_params
+from wiro_async.cli.values import read_columns, read_cost, read_faults, read_params
 from wiro_async.emulator import Fault
 from wiro_async.errors import ConfigurationError, InvalidRequest, OutputDirectoryError, WiroError
+from wiro_async.settings import check_choice
 
 # Fast enough for a first try, slow enough to see something happen.
 _EMBEDDED_SPEED = 20.0
@@ -143,6 +145,36 @@ def batch_command(
     max_downloads: Annotated[
         int, typer.Option("--max-downloads", min=1, help="Files that are downloaded at once.")
     ] = 16,
+    max_cost: Annotated[
+        str | None,
+        typer.Option("--max-cost", metavar="DOLLARS", help="Submit nothing that could pass it."),
+    ] = None,
+    on_unknown: Annotated[
+        str,
+        typer.Option(
+            "--on-unknown",
+            metavar="hold|skip|resubmit",
+            help="What becomes of a Run that may have made a task, and is not found.",
+        ),
+    ] = "hold",
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run again what failed in an earlier run.")
+    ] = False,
+    drain: Annotated[
+        bool, typer.Option("--drain", help="Ctrl-C lets what is in flight finish.")
+    ] = False,
+    cancel_on_interrupt: Annotated[
+        bool, typer.Option("--cancel-on-interrupt", help="Ctrl-C cancels what is in flight.")
+    ] = False,
+    settle: Annotated[
+        float | None,
+        typer.Option(
+            "--settle",
+            metavar="SECONDS",
+            min=0.01,
+            help="Wait before a Run whose answer was lost is looked for.",
+        ),
+    ] = None,
     base_url: BaseUrl = None,
     first_look: FirstLook = None,
     emulator: OnEmulator = False,
@@ -156,8 +188,9 @@ def batch_command(
 ) -> None:
     """Run a file of prompts and save what comes of each.
 
-    The file is checked whole before anything is submitted. Ctrl-C submits nothing more and lets
-    what is in flight finish; a second one leaves at once.
+    The file is checked whole before anything is submitted. The same command started again, after
+    whatever end, goes on where it was. Ctrl-C submits nothing more and leaves what is in flight
+    to the service; a second one leaves at once.
     """
     options = SourceOptions(
         format=_read_format(file_format),
@@ -181,9 +214,19 @@ def batch_command(
         first_look_seconds=first_look,
         max_in_flight=max_in_flight,
         max_downloads=max_downloads,
+        settle_seconds=settle,
         emulator=embedded,
     )
-    _finish(lambda: run_batch(service, file, options, out))
+    if drain and cancel_on_interrupt:
+        raise ConfigurationError("--drain and --cancel-on-interrupt are two ways: give one of them")
+    wanted = BatchOptions(
+        max_cost=read_cost(max_cost),
+        on_unknown=check_choice("--on-unknown", on_unknown, get_args(OnUnknown)),
+        retry_failed=retry_failed,
+        drain=drain,
+        cancel=cancel_on_interrupt,
+    )
+    _finish(lambda: run_batch(service, file, options, out, wanted))
 
 
 @app.command("emulator")
@@ -204,6 +247,14 @@ def emulator_command(
         float | None, typer.Option("--rate-limit", min=0.1, help="Requests a second.")
     ] = None,
     fault: Faults = None,
+    list_lag: Annotated[
+        float,
+        typer.Option("--list-lag", metavar="SECONDS", min=0, help="How late Task/List shows."),
+    ] = 0.0,
+    list_page: Annotated[
+        int | None, typer.Option("--list-page", min=1, help="Most rows of a page of Task/List.")
+    ] = None,
+    no_list: Annotated[bool, typer.Option("--no-list", help="There is no Task/List.")] = False,
     picture_pixels: Annotated[
         int, typer.Option("--picture-pixels", min=0, help="Long side; 0 for one pixel.")
     ] = 640,
@@ -220,6 +271,9 @@ def emulator_command(
         median_seconds=median or _MEDIAN_SECONDS,
         failure_rate=failure_rate,
         rate_limit=rate_limit,
+        list_lag_seconds=list_lag,
+        list_page_limit=list_page,
+        list_absent=no_list,
         faults=read_faults(fault or []),
         picture_pixels=picture_pixels,
     )

@@ -3,23 +3,57 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import sys
+from decimal import Decimal
 from pathlib import Path
 
+from attrs import frozen
+
 from wiro_async.batch.engine import Batch
+from wiro_async.batch.journal import JOURNAL_NAME
 from wiro_async.batch.lines import spool_stdin
-from wiro_async.batch.record import ERRORS_NAME, RESULTS_NAME, ResultFiles
+from wiro_async.batch.pipeline import OnUnknown
+from wiro_async.batch.record import ERRORS_NAME, RESULTS_NAME, ResultFiles, check_directory
 from wiro_async.batch.requests import SourceOptions
-from wiro_async.batch.results import BatchSummary
+from wiro_async.batch.results import BatchSummary, ItemStatus
 from wiro_async.batch.sources import check_source, read_requests
 from wiro_async.catalog import check_slug
-from wiro_async.cli.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_WELL, on_interrupt
+from wiro_async.cli.exits import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_WELL,
+    leave_at_once,
+    on_interrupt,
+)
+from wiro_async.cli.resuming import compare_with_journal
 from wiro_async.cli.service import ServiceOptions, open_session
 from wiro_async.cli.show import Show, describe_failure, show_batch
 
 
-def run_batch(service: ServiceOptions, file: str, options: SourceOptions, out: Path) -> int:
-    """Check the whole file, then run it; the exit code.
+@frozen(kw_only=True)
+class BatchOptions:
+    """What a person wants of a batch, beside its input and its service.
+
+    Attributes:
+        max_cost: submit nothing more when this could be passed, in US dollars.
+        on_unknown: what becomes of a Run that may have made a task, and is not found.
+        retry_failed: whether to run again what failed in an earlier run.
+        drain: whether an interrupt lets what is in flight finish.
+        cancel: whether an interrupt cancels what is in flight.
+    """
+
+    max_cost: Decimal | None = None
+    on_unknown: OnUnknown = "hold"
+    retry_failed: bool = False
+    drain: bool = False
+    cancel: bool = False
+
+
+def run_batch(
+    service: ServiceOptions, file: str, source: SourceOptions, out: Path, options: BatchOptions
+) -> int:
+    """Check the whole file, then run it, or go on with it; the exit code.
 
     Raises:
         ConfigurationError: if there are no credentials, or an option cannot work.
@@ -27,32 +61,42 @@ def run_batch(service: ServiceOptions, file: str, options: SourceOptions, out: P
         SourceError: if the file cannot be used as it is.
         OutputDirectoryError: if results cannot be written to `out`.
     """
-    ResultFiles(out).check()
-    if options.model is not None:
-        check_slug(options.model)
+    check_directory(out)
+    if not (out / JOURNAL_NAME).exists():
+        ResultFiles(out).check()
+    if source.model is not None:
+        check_slug(source.model)
     if file != "-":
-        return asyncio.run(_run(service, Path(file), options, out))
+        return asyncio.run(_run(service, Path(file), source, out, options))
     # Before the loop runs: Ctrl-C on a loop would not end the wait for standard input.
     with spool_stdin(sys.stdin.buffer) as path:
-        return asyncio.run(_run(service, path, options, out))
+        return asyncio.run(_run(service, path, source, out, options))
 
 
-async def _run(service: ServiceOptions, path: Path, options: SourceOptions, out: Path) -> int:
+async def _run(
+    service: ServiceOptions, path: Path, source: SourceOptions, out: Path, options: BatchOptions
+) -> int:
     async with open_session(service) as session:
-        total = check_source(path, options).requests
+        total = check_source(path, source).requests
+        journal = out / JOURNAL_NAME
+        await compare_with_journal(
+            journal, read_requests(path, source), is_emulated=service.emulator is not None
+        )
         batch = session.batch(
-            read_requests(path, options), output_dir=out, max_in_flight=service.max_in_flight
+            read_requests(path, source),
+            output_dir=out,
+            max_in_flight=service.max_in_flight,
+            journal=journal,
+            on_unknown=options.on_unknown,
+            retry_failed=options.retry_failed,
+            max_cost=options.max_cost,
         )
         with show_batch(total) as show:
-            try:
-                was_interrupted = await _follow(batch, show)
-            except asyncio.CancelledError:
-                _tell_end(batch.summary, show, out)
-                raise
+            was_interrupted = await _follow(batch, show, options)
         summary = batch.summary
         _tell_end(summary, show, out)
     if was_interrupted:
-        show.tell(f"interrupted: {total - summary.total} of {total} requests were not begun")
+        show.tell(f"interrupted: {_how_to_resume()}")
         return EXIT_INTERRUPTED
     return EXIT_WELL if summary.ok else EXIT_FAILED
 
@@ -62,30 +106,50 @@ def _tell_end(summary: BatchSummary, show: Show, out: Path) -> None:
     show.tell(f"results in {out / RESULTS_NAME}")
     if summary.succeeded < summary.total:
         show.tell(f"the others, each with its reason, in {out / ERRORS_NAME}")
+    unknown = summary.counts[ItemStatus.UNKNOWN]
+    if unknown:
+        show.tell(
+            f"{unknown} unknown: each may have made a task that is billed. {ERRORS_NAME} tells "
+            "what was sent and when. The same command looks for them again; with --on-unknown "
+            "resubmit it runs them again, which may pay twice, with --on-unknown skip it leaves "
+            "them"
+        )
 
 
-async def _follow(batch: Batch, show: Show) -> bool:
+def _how_to_resume() -> str:
+    again = shlex.join(["wiro", *sys.argv[1:]])
+    return f"nothing is lost, and nothing is paid twice; go on with: {again}"
+
+
+async def _follow(batch: Batch, show: Show, options: BatchOptions) -> bool:
     """Show the batch until it is over; whether a person interrupted it."""
     interrupts = 0
-    me = asyncio.current_task()
-    assert me is not None  # noqa: S101 - a coroutine runs in a task
+    ending: asyncio.Task[None] | None = None
 
     def interrupt() -> None:
-        nonlocal interrupts
+        nonlocal interrupts, ending
         interrupts += 1
-        if interrupts == 1:
+        if interrupts > 1:
+            show.leave()
+            show.tell(f"left at once: {_how_to_resume()}")
+            leave_at_once(EXIT_INTERRUPTED)
+        first = f"stopping: nothing more is submitted, {batch.in_flight} in flight"
+        if options.cancel:
+            show.tell(f"{first} are cancelled; press Ctrl-C again to leave at once")
+            ending = asyncio.ensure_future(batch.cancel())
+        elif options.drain:
+            show.tell(f"{first} finish; press Ctrl-C again to leave at once")
             batch.stop()
-            show.tell(
-                f"stopping: nothing more is submitted, {batch.in_flight} in flight finish; "
-                "press Ctrl-C again to leave at once (they go on at the service)"
-            )
         else:
-            me.cancel()
+            show.tell(f"{first} go on at the service")
+            batch.stop(drain=False)
 
-    async with batch:
-        with on_interrupt(interrupt):
+    with on_interrupt(interrupt):
+        async with batch:
             async for item in batch:
                 if not item.ok:
                     show.tell(describe_failure(item))
                 show.update(batch)
+        if ending is not None:
+            await ending
     return interrupts > 0

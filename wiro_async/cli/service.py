@@ -20,6 +20,7 @@ from wiro_async.session import WiroSession
 # Enough money for no limit of tasks at once, whatever a batch spends: see the facts of the API.
 _EMULATED_BALANCE = Decimal(100_000)
 _LOOKS_PER_SECOND = 100.0
+_SETTLE_SECONDS = 10.0
 
 
 @frozen(kw_only=True)
@@ -36,6 +37,9 @@ class EmulatorOptions:
     median_seconds: float = 8.0
     failure_rate: float = 0.0
     rate_limit: float | None = None
+    list_lag_seconds: float = 0.0
+    list_page_limit: int | None = None
+    list_absent: bool = False
     faults: tuple[Fault, ...] = ()
     picture_pixels: int = 640
 
@@ -56,6 +60,7 @@ class ServiceOptions:
     first_look_seconds: float | None = None
     max_in_flight: int = 100
     max_downloads: int = 16
+    settle_seconds: float | None = None
     emulator: EmbeddedEmulator | None = None
 
 
@@ -132,4 +137,5 @@ def _session(
         max_downloads=options.max_downloads,
         max_looks_per_second=_LOOKS_PER_SECOND * speed,
         poll_schedule=schedule,
+        settle_seconds=options.settle_seconds or _SETTLE_SECONDS / speed,
     )

@@ -38,6 +38,9 @@ class Show(Protocol):
     def update(self, batch: Batch) -> None:
         """Show how far it is."""
 
+    def leave(self) -> None:
+        """Give the terminal back as it was."""
+
 
 def make_console() -> Console:
     """The terminal of a person's eyes."""
@@ -105,6 +108,9 @@ class _Lines:
             self._next_at = now + _PLAIN_LINE_SECONDS
             self.tell(f"{batch.summary.total}/{self.total}, {_counts(batch)}")
 
+    def leave(self) -> None:
+        """Nothing was taken."""
+
 
 class _Bar:
     def __init__(self, progress: Progress, total: int) -> None:
@@ -116,3 +122,6 @@ class _Bar:
 
     def update(self, batch: Batch) -> None:
         self._progress.update(self._task, completed=batch.summary.total, counts=_counts(batch))
+
+    def leave(self) -> None:
+        self._progress.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
 
 from wiro_async.emulator import Fault, parse_fault
 from wiro_async.errors import ConfigurationError
@@ -38,6 +39,25 @@ def read_faults(options: Sequence[str]) -> tuple[Fault, ...]:
         return tuple(parse_fault(option) for option in options)
     except ValueError as error:
         raise ConfigurationError(f"--fault: {error}") from None
+
+
+def read_cost(text: str | None) -> Decimal | None:
+    """``--max-cost 12.50``: dollars.
+
+    Raises:
+        ConfigurationError: for what is no amount above nought.
+    """
+    if text is None:
+        return None
+    try:
+        amount = Decimal(text.strip().removeprefix("$"))
+    except InvalidOperation:
+        amount = Decimal(0)
+    if not amount.is_finite() or amount <= 0:
+        raise ConfigurationError(
+            f"--max-cost is {text!r}: it is an amount of dollars, such as 12.50"
+        )
+    return amount
 
 
 def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:

@@ -8,6 +8,7 @@ knows which identifier each endpoint takes and which of the documented refusals 
 * Task/Detail takes `taskid` or `tasktoken`; Task/Kill takes `socketaccesstoken` as well;
   Task/Cancel takes `taskid`, and `tasktoken` as the documentation has it.
 * `limit`, `start` and the like come as strings or numbers; what is no number is refused.
+* Task/List may lag, give short pages, or not exist (`Listing`); Task/Detail is always right.
 """
 
 import re
@@ -26,6 +27,18 @@ from wiro_async.emulator.world import Wish, World
 Answer = dict[str, Any] | Refusal
 
 PAGE_LENGTH = 20  # the documented default of `limit`
+
+
+@attrs.frozen(kw_only=True)
+class Listing:
+    """How far Task/List can be relied on; nobody documents it, so each way has to be tried."""
+
+    lag_seconds: float = 0.0
+    """It shows the tasks of so many service seconds ago, as they stood then."""
+    page_limit: int | None = None
+    """The most rows of a page, whatever limit is asked for."""
+    is_absent: bool = False
+    """Whether it answers like a path that does not exist."""
 
 
 @attrs.frozen(kw_only=True)
@@ -57,9 +70,10 @@ class Call:
 class Desk:
     """Answers calls about one world; `origin` is where its CDN's urls begin."""
 
-    def __init__(self, world: World, origin: str) -> None:
+    def __init__(self, world: World, origin: str, listing: Listing | None = None) -> None:
         self._world = world
         self._origin = origin
+        self._listing = listing or Listing()
         self._scribe = answers.Scribe(epoch=world.terms.epoch, origin=origin)
         self._endpoints: dict[str, Callable[[Call], Answer]] = {
             "Run": self._run,
@@ -127,16 +141,21 @@ class Desk:
         return self._world.cancel(task, call.now) or self._scribe.stopped(task, call.now)
 
     def _list(self, call: Call) -> Answer:
+        listing = self._listing
+        if listing.is_absent:
+            return refusals.NO_SUCH_PATH
         window = _window(call)
         if isinstance(window, Refusal):
             return window
         start, limit = window
+        if listing.page_limit is not None:
+            limit = min(limit, listing.page_limit)
         model = call.text("modelName")
+        then = call.now - listing.lag_seconds
         self._world.settle(call.now)
-        tasks = self._world.newest(start=start, limit=limit, model=model)
-        for task in tasks:
-            self._world.refresh(task, call.now)
-        return self._scribe.tasks(tasks, call.now, total=self._world.count(model))
+        tasks = self._world.newest(start=start, limit=limit, model=model, until=then)
+        past = [self._world.as_it_was(task, then) for task in tasks]
+        return self._scribe.tasks(past, then, total=self._world.count(model, then))
 
     def _delete_files(self, call: Call) -> Answer:
         if not call.text("tasktoken"):

@@ -23,7 +23,7 @@ from wiro_async.emulator.app import Service
 from wiro_async.emulator.auth import Doorkeeper
 from wiro_async.emulator.books import BookedTask, Books, Fate
 from wiro_async.emulator.catalog import CATALOG
-from wiro_async.emulator.desk import Desk
+from wiro_async.emulator.desk import Desk, Listing
 from wiro_async.emulator.faults import Fault, Script
 from wiro_async.emulator.limits import TokenBucket
 from wiro_async.emulator.shelf import Shelf
@@ -84,6 +84,14 @@ class Emulator:
         default=None, validator=attrs.validators.optional(_positive)
     )
     """Requests in a real second beyond which HTTP 429 is answered; `None` for no limit."""
+    list_lag_seconds: float = attrs.field(default=0.0, validator=_not_negative)
+    """How many service seconds behind Task/List is: tasks, and how they stand, show that late."""
+    list_page_limit: int | None = attrs.field(
+        default=None, validator=attrs.validators.optional(_positive)
+    )
+    """The most rows that a page of Task/List has, whatever is asked for; `None` for any."""
+    list_absent: bool = False
+    """Whether Task/List answers like a path that does not exist."""
     faults: Iterable[Fault] = ()
     picture_pixels: int = attrs.field(default=640, validator=[_not_negative, _drawable])
     """The long side; 0 gives every task the same picture of one pixel, undrawn."""
@@ -128,6 +136,14 @@ class Emulator:
         return f"{self.origin}/v1"
 
     @property
+    def _listing(self) -> Listing:
+        return Listing(
+            lag_seconds=self.list_lag_seconds,
+            page_limit=self.list_page_limit,
+            is_absent=self.list_absent,
+        )
+
+    @property
     def books(self) -> Books:
         """The ledger, brought up to date."""
         return self._world.look(self._now())
@@ -153,7 +169,7 @@ class Emulator:
         self._studio = Studio(self.picture_workers, self._on_drawn)
         self._service = Service(
             world=self._world,
-            desk=Desk(self._world, self.origin),
+            desk=Desk(self._world, self.origin, self._listing),
             doorkeeper=Doorkeeper(self.api_key, self.api_secret),
             bucket=None if self.rate_limit is None else TokenBucket(self.rate_limit),
             script=self._script,

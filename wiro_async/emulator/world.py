@@ -15,9 +15,10 @@ Ends are kept in a heap: settling costs by what ended, never by what exists.
 """
 
 import heapq
+import math
 from collections.abc import Iterator
 from decimal import Decimal
-from itertools import islice
+from itertools import dropwhile, islice, takewhile
 from typing import Any
 
 import attrs
@@ -112,6 +113,13 @@ class World:
         if not task.terminal:
             task.status = status_at((now - task.created) / task.duration)
 
+    def as_it_was(self, task: BookedTask, then: float) -> BookedTask:
+        """Give the task as it stood at an earlier time, when it was made already."""
+        if task.ended is not None and task.ended <= then:
+            return task
+        status = status_at((then - task.created) / task.duration)
+        return attrs.evolve(task, status=status, ended=None, cost=Decimal(0), outputs=())
+
     def find(self, now: float, *, task_id: str = "", token: str = "") -> BookedTask | None:
         """Give the task of that id, or else of that token, up to date; `None` if none is."""
         self.settle(now)
@@ -139,19 +147,28 @@ class World:
         if not task.terminal and task.due <= now:
             self._end(task, now)
 
-    def newest(self, *, start: int, limit: int, model: str = "") -> list[BookedTask]:
-        """Give up to `limit` tasks after the first `start`, newest first, of one model or all."""
-        return list(islice(self._of_model(model), start, start + limit))
+    def newest(
+        self, *, start: int, limit: int, model: str = "", until: float = math.inf
+    ) -> list[BookedTask]:
+        """Give up to `limit` tasks after the first `start`, newest first, of one model or all.
 
-    def count(self, model: str = "") -> int:
-        """Give the number of tasks there are, of one model or all."""
-        return sum(1 for _ in self._of_model(model)) if model else len(self.books.tasks)
+        Tasks made after `until`, in service seconds, are left out.
+        """
+        return list(islice(self._of_model(model, until), start, start + limit))
 
-    def _of_model(self, model: str) -> Iterator[BookedTask]:
+    def count(self, model: str = "", until: float = math.inf) -> int:
+        """Give the number of tasks made until then, of one model or all."""
+        if model:
+            return sum(1 for _ in self._of_model(model, until))
+        tasks = self.books.tasks
+        late = takewhile(lambda task: task.created > until, reversed(tasks.values()))
+        return len(tasks) - sum(1 for _ in late)
+
+    def _of_model(self, model: str, until: float) -> Iterator[BookedTask]:
         wanted = model.casefold()
-        return (
-            task for task in reversed(self.books.tasks.values()) if wanted in task.model.casefold()
-        )
+        newest_first = reversed(self.books.tasks.values())
+        made = dropwhile(lambda task: task.created > until, newest_first)
+        return (task for task in made if wanted in task.model.casefold())
 
     def _make(self, wish: Wish, now: float) -> BookedTask:
         terms = self.terms

@@ -79,6 +79,12 @@ def build_delete_files(*, token: str) -> Request:
     return Request(path="/Task/InputOutputDelete", body=_encode({"tasktoken": token}))
 
 
+def build_tool_detail(model: str) -> Request:
+    """``POST /Tool/Detail``: a model's parameters and prices. The slug is checked before."""
+    owner, _, project = model.partition("/")
+    return Request(path="/Tool/Detail", body=_encode({"slugowner": owner, "slugproject": project}))
+
+
 def wire_params(params: JsonObject) -> dict[str, JsonValue]:
     """The parameters of a Run as they travel: scalars as strings, None left out."""
     return {name: _wire_value(value) for name, value in params.items() if value is not None}

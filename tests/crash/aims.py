@@ -1,0 +1,92 @@
+"""Where to strike next: so that every instant has its turn, and few strikes miss.
+
+An instant is known by its label, a literal in the source of the client. Which of them a run
+passes, and how often, depends on what the runs before it left; so the runner tells what it saw,
+by the kind of the run, and is given what has been struck least of what such a run passes.
+"""
+
+from __future__ import annotations
+
+import ast
+import random
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from attrs import Factory, define, field, frozen
+
+_SHARE_AT_RANDOM_TIMES = 0.25
+_SHARE_AT_THE_FIRST_PASSING = 0.5
+_MEANS_IN_A_RUN = 3.0
+# A miss shows that a run seldom gets there; half a kill each keeps it in turn, but not for ever.
+_WEIGHT_OF_A_MISS = 0.5
+
+
+def labels_in(package: Path) -> frozenset[str]:
+    """Read the labels of all instants off the source of a package.
+
+    Raises:
+        ValueError: for a label that is no literal: nobody could know that it is there.
+    """
+    return frozenset(label for path in package.rglob("*.py") for label in _labels_of(path))
+
+
+def _labels_of(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "passing":
+            match node.args:
+                case [ast.Constant(value=str(label))]:
+                    yield label
+                case _:
+                    raise ValueError(f"{path}:{node.lineno}: the label has to be a literal")
+
+
+@frozen
+class Aim:
+    """A strike: at the so-manieth passing of a label, or after so many seconds, or none."""
+
+    label: str | None = None
+    number: int = 1
+    seconds: float | None = None
+
+    @property
+    def name(self) -> str:
+        """Under which its kills are counted."""
+        return self.label or "a random time"
+
+    def __str__(self) -> str:
+        return f"{self.label}:{self.number}" if self.label else f"time:{self.seconds}"
+
+
+@define
+class Picker:
+    """Gives aims; remembers what was struck, what was missed and what runs pass."""
+
+    rng: random.Random
+    length_seconds: float
+    """How long a run takes that nobody disturbs."""
+    struck: Counter[str] = Factory(Counter)
+    missed: Counter[tuple[str, str]] = Factory(Counter)
+    seen: dict[str, Counter[str]] = field(factory=dict)
+    """By the kind of the run: the labels that it passed, each with the most times."""
+
+    def pick(self, kind: str) -> Aim:
+        """Choose where a run of this kind is struck."""
+        known = self.seen.get(kind, Counter())
+        if not known or self.rng.random() < _SHARE_AT_RANDOM_TIMES:
+            early = self.rng.expovariate(_MEANS_IN_A_RUN / self.length_seconds)
+            return Aim(seconds=min(early, self.length_seconds))
+        label = min(sorted(known), key=lambda label: (self._weight(kind, label), self.rng.random()))
+        is_first = self.rng.random() < _SHARE_AT_THE_FIRST_PASSING
+        return Aim(label=label, number=1 if is_first else self.rng.randint(1, known[label]))
+
+    def learn(self, kind: str, aim: Aim, passed: Counter[str], *, was_struck: bool) -> None:
+        """Take note of what a run of this kind passed, and whether it was struck."""
+        self.seen[kind] = self.seen.get(kind, Counter()) | passed
+        if was_struck:
+            self.struck[aim.name] += 1
+        elif aim.label:
+            self.missed[kind, aim.label] += 1
+
+    def _weight(self, kind: str, label: str) -> float:
+        return self.struck[label] + self.missed[kind, label] * _WEIGHT_OF_A_MISS

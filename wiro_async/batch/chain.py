@@ -1,0 +1,111 @@
+"""The chain over a journal's events, and the reading of a whole journal against it.
+
+Each event's link is a hash over the event, over the request that it is about and over the link
+before it. So one number, the last link, vouches for all that was ever written, in its order.
+It finds what went wrong, not who did it: whoever can write the file can also make a new chain.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections import Counter
+from decimal import Decimal
+
+from attrs import field, frozen
+
+from wiro_async.batch.states import State
+from wiro_async.task import JsonObject
+
+LINK_BYTES = 16
+ORIGIN = bytes(LINK_BYTES)
+
+# The links of all events, beside the digests of the requests that they are about.
+_EVENTS = (
+    "SELECT seq, position, events.state, events.facts, at, link, digest "
+    "FROM events LEFT JOIN items USING (position) ORDER BY seq"
+)
+# Every item beside the last event about it, if that event says the same state.
+_ITEMS = (
+    "SELECT custom_id, model, params, metadata, digest, items.state, items.facts, task_id, token, "
+    "events.facts FROM items "
+    "LEFT JOIN (SELECT position, max(seq) AS seq FROM events GROUP BY position) AS last "
+    "ON last.position = items.position "
+    "LEFT JOIN events ON events.seq = last.seq AND events.state = items.state"
+)
+
+
+@frozen(kw_only=True)
+class Totals:
+    """What a journal held when it was read: items by state, and what their tasks cost."""
+
+    counts: Counter[State] = field(factory=Counter)
+    spent: Decimal = Decimal(0)
+
+
+def next_link(link: bytes, event: tuple[int, int, str, str, float, bytes]) -> bytes:
+    """The link of an event: its number, position, state, facts, time and request's digest."""
+    seq, position, state, facts, at, digest = event
+    hashed = hashlib.blake2b(link, digest_size=LINK_BYTES)
+    hashed.update(digest)
+    hashed.update(f"{seq} {position} {at!r} {state} {facts}".encode())
+    return hashed.digest()
+
+
+def request_digest(custom_id: str, model: str, params: str, metadata: str) -> bytes:
+    """The digest of a request, from its columns."""
+    hashed = hashlib.blake2b(digest_size=LINK_BYTES)
+    for text in (custom_id, model, params, metadata):
+        hashed.update(f"{len(text)}:{text}".encode())
+    return hashed.digest()
+
+
+def verify_events(connection: sqlite3.Connection, head: bytes | None) -> tuple[int, bytes]:
+    """Go along the chain; the number and the link of its last event.
+
+    Raises:
+        ValueError: where it is broken, or does not end with `head`.
+    """
+    seq, link = 0, ORIGIN
+    for number, position, state, facts, at, stored, digest in connection.execute(_EVENTS):
+        require(number == seq + 1, f"event {seq + 1} is missing")
+        seq = number
+        require(digest is not None, f"the request of event {seq} is missing")
+        link = next_link(link, (seq, position, state, facts, at, digest))
+        require(stored == link, f"event {seq} is not what was written")
+    require(head == link, f"the events do not end as they did (the last one is {seq})")
+    return seq, link
+
+
+def verify_items(connection: sqlite3.Connection) -> Totals:
+    """Hold every item against its request's digest and its last event; count them.
+
+    Raises:
+        ValueError: at the first that does not fit.
+    """
+    counts: Counter[State] = Counter()
+    spent = Decimal(0)
+    for *request, digest, state, facts, task_id, token, last in connection.execute(_ITEMS):
+        name = request[0]
+        require(request_digest(*request) == digest, f"the request {name!r} is not what was written")
+        require(facts == last, f"where {name!r} stands is not what was written")
+        known = json.loads(facts)
+        names = (known.get("task_id"), known.get("token"))
+        require((task_id, token) == names, f"the task of {name!r} is not what was written")
+        counts[State(state)] += 1
+        spent += cost_of(known)
+    return Totals(counts=counts, spent=spent)
+
+
+def cost_of(facts: JsonObject) -> Decimal:
+    """What an item's tasks have cost, as far as their records tell."""
+    record = facts.get("record")
+    told = record.get("totalcost") if isinstance(record, dict) else None
+    return Decimal(str(told or 0)) + Decimal(str(facts.get("spent_before") or 0))
+
+
+def require(holds: bool, what: str) -> None:  # noqa: FBT001 - reads as a sentence
+    """Raise a `ValueError` that says what does not hold."""
+    if not holds:
+        raise ValueError(what)

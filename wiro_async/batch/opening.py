@@ -1,0 +1,132 @@
+"""Opening a journal's file: made if there is none, recognised, and read whole.
+
+A file that is there is either a journal that fits in every part, or it is refused with the ways
+out: it is never begun afresh without being told. So it is made under another name and renamed
+when its tables are in it: an empty file under its name is damage and never a beginning.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from decimal import InvalidOperation
+from pathlib import Path
+
+from wiro_async.batch.chain import ORIGIN
+from wiro_async.batch.store import Store
+from wiro_async.crashpoints import passing
+from wiro_async.downloads import sync_directory
+from wiro_async.errors import JournalError
+
+SCHEMA_VERSION = 1
+_APPLICATION_ID = 0x5749524F  # "WIRO"
+_PRIVATE = 0o600
+# SQLite could not read; that says nothing about what stands there.
+_OF_THE_DISK = ("SQLITE_IOERR", "SQLITE_FULL", "SQLITE_BUSY", "SQLITE_CANTOPEN")
+
+_SCHEMA = f"""
+PRAGMA application_id = {_APPLICATION_ID};
+PRAGMA user_version = {SCHEMA_VERSION};
+CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE items (
+    position INTEGER PRIMARY KEY,
+    custom_id TEXT NOT NULL UNIQUE,
+    model TEXT NOT NULL,
+    params TEXT NOT NULL,
+    metadata TEXT NOT NULL,
+    digest BLOB NOT NULL,
+    state TEXT NOT NULL,
+    facts TEXT NOT NULL,
+    task_id TEXT,
+    token TEXT,
+    run INTEGER NOT NULL
+);
+CREATE INDEX items_by_task ON items (task_id) WHERE task_id IS NOT NULL;
+CREATE INDEX items_by_token ON items (token) WHERE token IS NOT NULL;
+CREATE INDEX items_unsettled ON items (state)
+    WHERE state IN ('intent', 'unknown', 'submitted', 'terminal');
+CREATE TABLE events (
+    seq INTEGER PRIMARY KEY,
+    position INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    facts TEXT NOT NULL,
+    at REAL NOT NULL,
+    link BLOB NOT NULL
+);
+"""
+
+
+def open_store(path: Path) -> Store:
+    """Open a journal, made if there is none, and verify it. The caller holds its lock.
+
+    Raises:
+        JournalError: if it is damaged, of another version, or no journal at all.
+        OSError: if the disk does not take it.
+        sqlite3.Error: likewise.
+    """
+    if not path.exists():
+        _make(path)
+    store = Store(path, _connect(path))
+    try:
+        _read(store)
+        store.begin()
+        store.start_run()
+        store.commit()
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _read(store: Store) -> None:
+    try:
+        kind, version = store.pragma("application_id"), store.pragma("user_version")
+        if kind != _APPLICATION_ID:
+            raise _damaged(store.path, "it is no journal of this program")
+        if version != SCHEMA_VERSION:
+            raise JournalError(
+                f"the journal {store.path} was written by another version of wiro_async (format "
+                f"{version}, this one knows {SCHEMA_VERSION}): go on with that version, or give "
+                "another output directory"
+            )
+        store.verify()
+    except (sqlite3.Error, ValueError, KeyError, TypeError, InvalidOperation) as error:
+        name = getattr(error, "sqlite_errorname", "")
+        if name.startswith(_OF_THE_DISK):
+            raise
+        raise _damaged(store.path, str(error)) from None
+
+
+def _damaged(path: Path, what: str) -> JournalError:
+    """Say that a journal cannot be trusted, and which ways there are."""
+    return JournalError(
+        f"the journal {path} is damaged: {what}. Nothing was submitted. What is already saved is "
+        "untouched, and listed in results.jsonl. You can put back a copy of the journal that is "
+        "whole, and start again; or take the requests that are not in results.jsonl to a new "
+        "output directory, after looking in the dashboard for tasks of theirs that are made "
+        "already, since there they would be paid again"
+    )
+
+
+def _make(path: Path) -> None:
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    os.close(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _PRIVATE))
+    passing("store.made")
+    connection = _connect(fresh)
+    try:
+        connection.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
+        connection.execute("INSERT INTO meta VALUES ('head', ?)", (ORIGIN,))
+    finally:
+        connection.close()
+    passing("store.filled")
+    fresh.rename(path)
+    sync_directory(path.parent)
+    passing("store.named")
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, timeout=0)
+    for pragma in ("locking_mode = EXCLUSIVE", "journal_mode = DELETE", "synchronous = EXTRA"):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection

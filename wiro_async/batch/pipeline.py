@@ -1,0 +1,376 @@
+"""The way of one item, from wherever the journal says it is to its end.
+
+    planned ---> (slot, cost) Run ---> submitted ---> terminal ---> files ---> saved
+    intent, unknown ---> looked for in Task/List ---> submitted, or left to the person's choice
+
+Every step is in the journal before the next one begins (`batch.states`). A stop lets nothing
+out that is not on the wire yet; it does not touch what is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Literal, Protocol, TypeAlias
+
+import anyio
+from attrs import define, evolve, field, frozen
+
+from wiro_async.api import Statistics
+from wiro_async.batch.budget import Budget
+from wiro_async.batch.chain import cost_of
+from wiro_async.batch.journal import Journal
+from wiro_async.batch.progress import Progress
+from wiro_async.batch.record import earlier_item, error_facts, file_facts, is_whole
+from wiro_async.batch.results import BatchItem, ItemStatus, status_of
+from wiro_async.batch.states import State
+from wiro_async.crashpoints import passing
+from wiro_async.errors import (
+    AuthenticationFailed,
+    CostLimitReached,
+    InsufficientBalance,
+    OutputDirectoryError,
+    RequestNotSent,
+    RunOutcomeUnknown,
+    TaskCancelled,
+    TaskError,
+    TaskFailed,
+    WiroError,
+)
+from wiro_async.handle import TaskHandle
+from wiro_async.protocol.matching import LostRun, canonical_params
+from wiro_async.protocol.records import keep_record
+from wiro_async.runs import TaskKeeper
+from wiro_async.task import JsonObject, Task
+from wiro_async.tracking.search import Knower
+
+OnUnknown: TypeAlias = Literal["hold", "skip", "resubmit"]
+
+# Errors that the next item would meet as well.
+STOPPING = (
+    AuthenticationFailed,
+    InsufficientBalance,
+    OutputDirectoryError,
+    RequestNotSent,
+)
+
+
+class Runner(Protocol):
+    """What a batch needs of a session."""
+
+    async def start(self, model: str, params: JsonObject, keeper: TaskKeeper) -> TaskHandle:
+        """Start a task; the keeper is told of it first, whatever happens to the caller."""
+        ...
+
+    async def adopt(
+        self, model: str, *, task_id: str | None = None, token: str | None = None
+    ) -> TaskHandle:
+        """Watch a task that exists, in a slot."""
+        ...
+
+    async def find(self, lost: LostRun, knower: Knower | None = None) -> Task | None:
+        """Look for the task of a Run whose answer was not read."""
+        ...
+
+    async def price(self, model: str, params: JsonObject) -> Decimal | None:
+        """What one Run may cost at most, as far as the service tells."""
+        ...
+
+    @property
+    def statistics(self) -> Statistics:
+        """What the session has done so far."""
+        ...
+
+
+@frozen(kw_only=True)
+class Choices:
+    """What a person decides about a batch.
+
+    Attributes:
+        journal: the file of the journal; None for a batch in memory.
+        on_unknown: what becomes of a Run of which nobody knows whether it made a task, when it
+            was looked for and not found: it is held (and looked for again by the next run of
+            the batch), skipped for good, or sent again, which may pay twice.
+        retry_failed: whether what failed in an earlier run is run again.
+        max_cost: what the batch may cost, in US dollars; None for no limit.
+    """
+
+    journal: Path | None = None
+    on_unknown: OnUnknown = "hold"
+    retry_failed: bool = False
+    max_cost: Decimal | None = None
+
+
+@define(eq=False)
+class Pipeline:
+    """What the items of a batch share on their way."""
+
+    runner: Runner
+    journal: Journal
+    directory: Path
+    choices: Choices
+    budget: Budget
+    in_flight: asyncio.Semaphore
+    stop: Callable[[WiroError], None]
+    now: Callable[[], float]
+    is_stopped: bool = False
+    is_cancelling: bool = False
+    _starts: set[anyio.CancelScope] = field(init=False, factory=set)
+    _moved: asyncio.Event = field(init=False, factory=asyncio.Event)
+
+    def submit_nothing_more(self) -> None:
+        """Let out nothing that is not on the wire."""
+        self.is_stopped = True
+        for start in self._starts:
+            start.cancel()
+
+    async def carry_out(self, progress: Progress) -> BatchItem | None:
+        """Take an item to its end; None if it was not begun."""
+        if progress.problem is not None:
+            return progress.end(progress.problem, self.now())
+        try:
+            return await self._follow(progress)
+        except CostLimitReached as error:
+            self.stop(error)
+            return None
+        except WiroError as error:
+            if isinstance(error, STOPPING):
+                self.stop(error)
+            return progress.end(error, self.now())
+        finally:
+            if progress.entry is not None:
+                self.budget.hold(progress.position)
+                self._moved.set()
+
+    async def _follow(self, progress: Progress) -> BatchItem | None:
+        if progress.entry is None:
+            progress.entry = await self.journal.plan(progress.request)
+        if progress.entry is None:  # left over by an earlier run, and under way already
+            return None
+        passing("item.planned")
+        return await self._settled(progress) or await self._go_on(progress)
+
+    async def _settled(self, progress: Progress) -> BatchItem | None:
+        """The item as an earlier run has ended it, if there is nothing more to do."""
+        match progress.state:
+            case State.SAVED:
+                item = earlier_item(progress.planned, self.directory)
+                if await is_whole(item.files):
+                    return item
+                passing("item.files_are_gone")
+                await progress.move(State.TERMINAL, files=None)
+            case State.SKIPPED:
+                return earlier_item(progress.planned, self.directory)
+            case State.FAILED if not self.choices.retry_failed:
+                return earlier_item(progress.planned, self.directory)
+            case State.FAILED:
+                await self._plan_again(progress)
+            case _:
+                pass
+        return None
+
+    async def _go_on(self, progress: Progress) -> BatchItem | None:
+        while True:
+            if progress.state in (State.INTENT, State.UNKNOWN):
+                item = await self._look_for(progress)
+                if item is not None:
+                    return item
+            try:
+                return await self._run(progress)
+            except RunOutcomeUnknown:
+                if self.is_stopped:
+                    raise
+
+    async def _run(self, progress: Progress) -> BatchItem | None:
+        async with self.in_flight:
+            if progress.state is not State.PLANNED:
+                handle: TaskHandle | None = await self._adopt(progress)
+            elif self.is_stopped:
+                return None
+            else:
+                handle = await self._start(progress)
+            if handle is None:
+                return None
+            task = await handle.wait()
+        passing("item.terminal")
+        try:
+            await self._accept(progress, handle, task)
+        except (TaskFailed, TaskCancelled) as error:
+            await self._fail(progress, error, task)
+            return progress.end(error, self.now())
+        progress.files = await handle.save_outputs(self.directory, stem=progress.request.custom_id)
+        passing("item.before_saved")
+        await progress.move(
+            State.SAVED,
+            files=file_facts(progress.files, self.directory),
+            elapsed_seconds=round(self.now() - progress.started_at, 3),
+        )
+        passing("item.after_saved")
+        return progress.end(None, self.now())
+
+    async def _accept(self, progress: Progress, handle: TaskHandle, task: Task) -> None:
+        """Note a task that has succeeded, and what it cost."""
+        model = progress.request.model or ""
+        _check_same_task(progress, task)
+        if "record" not in progress.facts:  # or it was counted when the journal was opened
+            self.budget.spend(progress.position, model, task.total_cost, is_billed=task.succeeded)
+        self._moved.set()
+        await handle  # raises for one that has not succeeded
+        passing("item.before_terminal")
+        await progress.move(State.TERMINAL, record=keep_record(task))
+        passing("item.after_terminal")
+
+    async def _fail(self, progress: Progress, error: WiroError, task: Task) -> None:
+        """Note a task that has failed; one that this very batch cancelled is run another time."""
+        if self.is_cancelling and isinstance(error, TaskCancelled):
+            await progress.move(State.FAILED, record=keep_record(task))
+            await self._plan_again(progress)
+            return
+        await progress.move(
+            State.FAILED,
+            record=keep_record(task),
+            status=status_of(error, is_task_made=True),
+            error=error_facts(error),
+            elapsed_seconds=round(self.now() - progress.started_at, 3),
+        )
+        passing("item.after_failed")
+
+    async def _plan_again(self, progress: Progress) -> None:
+        kept = {"spent_before": f"{cost_of(progress.facts):f}"}
+        await progress.move(State.PLANNED, **{**dict.fromkeys(progress.facts), **kept})
+        passing("item.planned_again")
+
+    async def _start(self, progress: Progress) -> TaskHandle | None:
+        """Start the task, unless the batch is stopped while this waits for its turn.
+
+        A scope cancels the wait for a slot, and leaves a Run that is on the wire to its end.
+        """
+        request = progress.request
+        model = request.model or ""
+        with anyio.CancelScope() as scope:
+            self._starts.add(scope)
+            try:
+                await self._reserve(progress.position, model, request.params)
+                await self.runner.start(model, request.params, progress)
+            except WiroError as error:
+                await self._not_started(progress, error)
+                raise
+            finally:
+                self._starts.discard(scope)
+        if progress.handle is None:
+            self._release(progress)
+        if progress.unknown is not None:
+            raise progress.unknown
+        return progress.handle
+
+    async def _not_started(self, progress: Progress, error: WiroError) -> None:
+        """Note a refusal that will be the same another time; the rest stays planned."""
+        if isinstance(error, RunOutcomeUnknown) or progress.handle is not None:
+            return
+        self._release(progress)
+        if progress.state is State.PLANNED and not isinstance(error, STOPPING):
+            await progress.move(State.FAILED, status=ItemStatus.REFUSED, error=error_facts(error))
+
+    def _release(self, progress: Progress) -> None:
+        if progress.unknown is None:
+            self.budget.release(progress.position)
+            self._moved.set()
+
+    async def _reserve(self, position: int, model: str, params: JsonObject) -> None:
+        """Set the task's price aside; wait for others to end where it does not fit.
+
+        Raises:
+            CostLimitReached: if it does not fit, and no other task could still cost less.
+        """
+        price = None
+        if self.budget.limit is not None:
+            price = await self._ask_price(model, params)
+        while not self.budget.fits(model, price):
+            if not self.budget.open_tasks:
+                raise CostLimitReached(
+                    f"--max-cost is ${self.budget.limit} and ${self.budget.spent} is spent: one "
+                    f"more task of {model} could pass it. Nothing more is submitted; start the "
+                    "same batch again with a higher limit, and it goes on"
+                )
+            self._moved.clear()
+            await self._moved.wait()
+        self.budget.reserve(position, model, price)
+
+    async def _ask_price(self, model: str, params: JsonObject) -> Decimal | None:
+        try:
+            return await self.runner.price(model, params)
+        except STOPPING:
+            raise
+        except WiroError:  # a service that does not tell: the first task will
+            return None
+
+    async def _adopt(self, progress: Progress) -> TaskHandle:
+        facts = progress.facts
+        task_id, token = facts.get("task_id"), facts.get("token")
+        progress.handle = await self.runner.adopt(
+            progress.request.model or "",
+            task_id=task_id if isinstance(task_id, str) else None,
+            token=token if isinstance(token, str) else None,
+        )
+        passing("item.adopted")
+        return progress.handle
+
+    async def _look_for(self, progress: Progress) -> BatchItem | None:
+        """Look for what an unknown Run may have made; the item, if that is its end."""
+        error = progress.unknown or _from_journal(progress)
+        if progress.state is State.INTENT:
+            await progress.move(State.UNKNOWN, evidence=error.evidence)
+        passing("item.before_search")
+        task = await self.runner.find(progress.lost_run, self.journal.knows)
+        if task is not None:
+            progress.unknown = None
+            await progress.move(State.SUBMITTED, task_id=task.id, token=task.token)
+            passing("item.found")
+            return None
+        match self.choices.on_unknown:
+            case "resubmit" if not (progress.is_resubmitted or self.is_stopped):
+                progress.unknown = None
+                progress.is_resubmitted = True
+                self._release(progress)
+                await progress.move(State.PLANNED, sent_at=None, evidence=None)
+                passing("item.resubmitted")
+                return None
+            case "skip":
+                facts = error_facts(error)
+                await progress.move(State.SKIPPED, status=ItemStatus.SKIPPED, error=facts)
+                return evolve(progress.end(error, self.now()), status=ItemStatus.SKIPPED)
+            case _:
+                return progress.end(error, self.now())
+
+
+def _check_same_task(progress: Progress, task: Task) -> None:
+    """See that a task that was known by its id alone is the one that was meant."""
+    model = progress.request.model or ""
+    if not task.parameters or progress.tries:
+        return
+    asked = canonical_params(model, progress.request.params)
+    if canonical_params(model, task.parameters) != asked:
+        raise TaskError(
+            f"task {task.id} has other parameters at this service than "
+            f"{progress.request.custom_id!r} asked for: is this the service that the batch was "
+            "begun at?",
+            task_id=task.id,
+            token=task.token,
+            task=task,
+        )
+
+
+def _from_journal(progress: Progress) -> RunOutcomeUnknown:
+    lost = progress.lost_run
+    evidence = str(progress.facts.get("evidence") or "the process ended before the answer came")
+    return RunOutcomeUnknown(
+        f"an earlier run of this batch sent a Run of {lost.model} and learned nothing of it "
+        f"({evidence}). A task may have been made, and may be billed: it was not sent again",
+        endpoint=f"/Run/{lost.model}",
+        evidence=evidence,
+        model=lost.model,
+        params=dict(lost.params),
+        sent_at=lost.sent_at,
+    )

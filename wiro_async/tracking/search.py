@@ -1,0 +1,197 @@
+"""Where is the task of a Run whose answer was not read?
+
+One search a session, for single Runs and for batches: it reads ``/Task/List`` and lets
+`protocol.matching` say which rows are whose. The list is known from one official client only
+(wiro-api facts, "Endpoints"), so it is believed with care:
+
+1. A Run is looked for when it has had `settle_seconds` to be processed and listed.
+2. A row is taken for its task when two readings in a row, half that time apart, say the same.
+   After `_MOST_READINGS` without that the search ends: not found, which proves nothing.
+3. A row that anybody here knows is nobody else's: the session knows the tasks that it started,
+   a batch those in its journal.
+4. While an identical Run of this session is on the wire, its row cannot be told from a lost
+   one's: then nothing is concluded.
+5. All that are lost are looked for together, since identical ones share their rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+
+from attrs import define, evolve, field
+
+from wiro_async.api import Api
+from wiro_async.crashpoints import passing
+from wiro_async.errors import WiroError
+from wiro_async.protocol.matching import LostRun, canonical_params, match_runs, oldest_of_interest
+from wiro_async.protocol.requests import build_list
+from wiro_async.protocol.responses import decode_tasks
+from wiro_async.task import JsonObject, Task
+
+Knower = Callable[[frozenset[str]], Awaitable[frozenset[str]]]
+
+_MOST_READINGS = 4
+_PAGE_ROWS = 100
+# With it a list of any length is read to an end, even one that does not tell times.
+_MOST_ROWS = 20_000
+# Names of tasks that this session started; the older ones are older than any lost Run's time.
+_MOST_REMEMBERED = 20_000
+
+
+@define(eq=False)
+class _Wanted:
+    lost: LostRun
+    knower: Knower | None
+    due: float
+    found: asyncio.Future[Task | None]
+    readings: int = 0
+    last: str | None = None
+    failure: WiroError | None = None
+
+
+@define(eq=False)
+class Search:
+    """The search of a session; made on its event loop."""
+
+    api: Api
+    settle_seconds: float
+    _wanted: dict[str, _Wanted] = field(init=False, factory=dict)
+    _on_wire: Counter[tuple[str, str]] = field(init=False, factory=Counter)
+    _names: deque[str] = field(init=False, factory=lambda: deque(maxlen=_MOST_REMEMBERED))
+    _tickets: itertools.count[int] = field(init=False, factory=itertools.count)
+    _reading: asyncio.Task[None] | None = field(init=False, default=None)
+
+    @contextmanager
+    def sending(self, model: str, params: JsonObject) -> Iterator[None]:
+        """A Run is on the wire: what looks like it in the list may be its own."""
+        form = (model, canonical_params(model, params))
+        self._on_wire[form] += 1
+        try:
+            yield
+        finally:
+            self._on_wire[form] -= 1
+            if not self._on_wire[form]:
+                del self._on_wire[form]
+
+    def remember(self, *names: str | None) -> None:
+        """Note a task's id and token: it is somebody's."""
+        self._names.extend(name for name in names if name)
+
+    async def find(self, lost: LostRun, knower: Knower | None = None) -> Task | None:
+        """The task of a lost Run as the list has it; None if it does not show.
+
+        Args:
+            lost: the Run.
+            knower: tells which of the names in the list belong to a task that is known.
+
+        Raises:
+            WiroError: if the list could not be read a single time.
+        """
+        lost = evolve(lost, key=f"{next(self._tickets)}")
+        # By the wall's clock, since a Run can have been lost by a process that is gone.
+        waited = max(0.0, time.time() - lost.sent_at)
+        wanted = _Wanted(
+            lost=lost,
+            knower=knower,
+            due=_now() + max(0.0, self.settle_seconds - waited),
+            found=asyncio.get_running_loop().create_future(),
+        )
+        self._wanted[lost.key] = wanted
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read_on(), name="wiro_async search")
+        try:
+            return await wanted.found
+        finally:
+            del self._wanted[lost.key]
+
+    async def aclose(self) -> None:
+        """End the search; who waits for it is told that nothing was found."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)
+
+    async def _read_on(self) -> None:
+        """Read as long as somebody waits."""
+        try:
+            while waiting := [one for one in self._wanted.values() if not one.found.done()]:
+                await asyncio.sleep(max(0.0, min(one.due for one in waiting) - _now()))
+                await self._read()
+                passing("search.read")
+        finally:
+            self._reading = None
+            for one in self._wanted.values():
+                _settle(one, None)  # where this was cancelled, nobody else will
+
+    async def _read(self) -> None:
+        wanted = [one for one in self._wanted.values() if not one.found.done()]
+        failure = None
+        found: dict[str, Task] = {}
+        try:
+            rows = await self._list(oldest_of_interest([one.lost for one in wanted]))
+            known = await self._known(rows, {one.knower for one in wanted if one.knower})
+        except WiroError as error:
+            failure = error
+        else:
+            found = match_runs(
+                [one.lost for one in wanted if self._is_off_wire(one.lost)],
+                rows,
+                is_known=lambda row: bool({row.id, row.token} & known),
+            )
+        now = _now()
+        for one in wanted:
+            if one.due <= now:
+                self._conclude(one, found.get(one.lost.key), failure)
+                one.due = now + self.settle_seconds / 2
+
+    def _conclude(self, wanted: _Wanted, task: Task | None, failure: WiroError | None) -> None:
+        wanted.readings += 1
+        wanted.failure = failure
+        name = None if task is None else task.id or task.token
+        if task is not None and name is not None and name == wanted.last:
+            self.remember(task.id, task.token)
+            _settle(wanted, task)
+        elif wanted.readings >= _MOST_READINGS:
+            _settle(wanted, None)
+        wanted.last = name
+
+    def _is_off_wire(self, lost: LostRun) -> bool:
+        return (lost.model, canonical_params(lost.model, lost.params)) not in self._on_wire
+
+    async def _list(self, oldest: float) -> list[Task]:
+        """The newest rows, back to a unix time in seconds."""
+        rows: dict[str | None, Task] = {}
+        start = 0
+        while start < _MOST_ROWS:
+            page = await self.api.call(build_list(start=start, limit=_PAGE_ROWS), decode_tasks)
+            start += len(page)
+            fresh = {row.id or row.token: row for row in page} | rows
+            times = [row.created_at.timestamp() for row in page if row.created_at is not None]
+            if len(fresh) == len(rows) or (times and min(times) < oldest):
+                return [*fresh.values()]
+            rows = fresh
+        return [*rows.values()]
+
+    async def _known(self, rows: list[Task], knowers: set[Knower]) -> set[str | None]:
+        names = frozenset(name for row in rows for name in (row.id, row.token) if name)
+        known: set[str | None] = {name for name in self._names if name in names}
+        for knower in knowers:
+            known |= await knower(names)
+        return known
+
+
+def _settle(wanted: _Wanted, task: Task | None) -> None:
+    if wanted.found.done():
+        return
+    if task is None and wanted.failure is not None:
+        wanted.found.set_exception(wanted.failure)
+    else:
+        wanted.found.set_result(task)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
