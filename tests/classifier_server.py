@@ -95,12 +95,10 @@ def in_turn(*behaviours: Behaviour) -> Behaviour:
 
 def crowd_of(count: int) -> Behaviour:
     """So many requests wait for the test's word; what comes on a connection after is answered."""
-    waiting: list[Connection] = []
 
     async def behave(connection: Connection) -> None:
         await connection.read_request()
-        waiting.append(connection)
-        if len(waiting) == count:
+        if connection.number == count - 1:
             connection.reached.set()
         await connection.released.wait()
         await connection.write(ANSWER)

@@ -143,7 +143,9 @@ async def serve(behave: Behaviour, tls: ssl.SSLContext | None = None) -> AsyncIt
             running.discard(task)
             writer.transport.abort() if writer.is_closing() else writer.close()
 
-    listener = socket.create_server(("127.0.0.1", 0))
+    # The protocol by name, or asyncio leaves Nagle's algorithm on, and an answer waits 40 ms.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
     # Small, so that a large request does not fit into what the system takes unread.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
     server = await asyncio.get_running_loop().create_server(

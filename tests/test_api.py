@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 
 from tests.api_calls import HTML, NOT_SENT, UNKNOWN, Step, look, run, steps
+from tests.keepers import Notebook
 from tests.scripted_service import (
     FLUX,
     KEY,

@@ -70,7 +70,6 @@ async def test_a_hundred_handles_awaited_together(emulator: Emulator, session: W
     [
         (Fault(endpoint="Run", action="drop_before"), 0),
         (Fault(endpoint="Run", action="drop_after"), 1),
-        (Fault(endpoint="Run", action="truncate"), 1),
         (Fault(endpoint="Run", action="html", task_made=True), 1),
         (Fault(endpoint="Run", action="status", status=502), 0),
     ],
@@ -85,6 +84,14 @@ async def test_a_run_whose_answer_is_lost_is_sent_once(
     assert emulator.books.requests["Run"] == 1
     assert len(emulator.books.tasks) == made
     assert session.statistics.in_flight == 0
+
+
+async def test_half_an_answer_that_names_the_task_is_followed(
+    emulator: Emulator, session: WiroSession
+) -> None:
+    emulator.add_fault(Fault(endpoint="Run", action="truncate"))
+    assert (await (await session.run(FLUX, PROMPT))).succeeded
+    assert emulator.books.requests["Run"] == 1
 
 
 async def test_lost_looks_are_looked_again(emulator: Emulator, session: WiroSession) -> None:

@@ -62,6 +62,7 @@ async def place(
             retry_policy=POLICY,
             max_looks_per_second=2000.0,
             request_timeout_seconds=request_timeout_seconds,
+            settle_seconds=0.05,
         ) as session,
     ):
         yield Place(emulator, session, directory)
@@ -113,7 +114,7 @@ async def test_a_mix_of_misfortunes_fails_exactly_the_failed(tmp_path: Path) -> 
         Fault(endpoint="cdn", action="status", status=403, match="number 7", times=1),
         Fault(endpoint="Run", action="drop_after", match="number 8", times=1),
     ]
-    async with place(tmp_path, faults=faults) as at:
+    async with place(tmp_path, faults=faults, list_absent=True) as at:
         prompts = [f"number {number}" for number in range(10)]
         async with at.session.batch(prompts, output_dir=tmp_path, model=FLUX) as batch:
             items = {item.request.params["prompt"]: item async for item in batch}

@@ -30,7 +30,12 @@ def test_all_is_well(wiro: Wiro, emulator: Emulator, tmp_path: Path) -> None:
     ran = wiro("batch", "p.csv", "--model", FLUX, *BATCH, "-n", "5", "--max-downloads", "2")
     assert ran.code == 0
     assert ran.out == "", "results go to files"
-    for part in ("12/12, 0 in flight", "12 requests: 12 succeeded", "cost $0.72", "results in out"):
+    for part in (
+        "12/12, 0 in flight",
+        "12 requests: 12 succeeded",
+        "spent $0.72, reserved $0.00",
+        "results in out",
+    ):
         assert part in ran.err
     assert "errors.jsonl" not in ran.err
     books = emulator.books
@@ -39,10 +44,16 @@ def test_all_is_well(wiro: Wiro, emulator: Emulator, tmp_path: Path) -> None:
         name = f"{line['custom_id']}.png"
         assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")
     assert lines(tmp_path / "out", "errors.jsonl") == []
+    asked = emulator.books.requests.total()
     again = wiro("batch", "p.csv", "--model", FLUX, *BATCH)
-    assert again.code == 2
-    assert "would pay again" in again.err
-    assert emulator.books.requests["Run"] == 12
+    assert again.code == 0
+    assert "12 requests: 12 succeeded (12 of them in earlier runs)" in again.err
+    assert emulator.books.requests.total() == asked, "it is done, and nothing is asked"
+    (tmp_path / "out" / "batch.sqlite").unlink()
+    blind = wiro("batch", "p.csv", "--model", FLUX, *BATCH)
+    assert blind.code == 2
+    assert "would pay again" in blind.err
+    assert emulator.books.requests.total() == asked
 
 
 def test_some_items_fail(wiro: Wiro, emulator: Emulator, tmp_path: Path) -> None:
@@ -105,7 +116,8 @@ def test_standard_input(
     assert sorted(emulator.books.tasks_by_prompt) == ["a fox", "a hen"]
     assert {task.parameters["seed"] for task in emulator.books.tasks.values()} == {"7"}
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        *("000001.png", "000002.png", "errors.jsonl", "results.jsonl")
+        *("000001.png", "000002.png", "batch.sqlite", "batch.sqlite.lock"),
+        *("errors.jsonl", "results.jsonl"),
     ]
 
 

@@ -98,13 +98,42 @@ def running(
 
 
 @pytest.mark.parametrize("stop", STOPS)
-def test_the_first_lets_what_is_in_flight_finish(tmp_path: Path, stop: signal.Signals) -> None:
+def test_the_first_leaves_what_is_in_flight_to_the_service(
+    tmp_path: Path, stop: signal.Signals
+) -> None:
+    with emulating(median_seconds=400.0, sigma=0.0) as emulator:
+        with running(tmp_path, emulator, "-n", "4") as process:
+            while len(emulator.books.tasks) < 4:
+                threading.Event().wait(0.02)
+            process.popen.send_signal(stop)
+            assert process.end() == 130
+        assert (
+            "stopping: nothing more is submitted, 4 in flight go on at the service" in process.said
+        )
+        command = re.search(r"go on with: wiro (batch p\.csv .*)", process.said)
+        assert command
+        assert "--first-look 0.05 -n 4" in command[1]
+        assert "Traceback" not in process.said
+        assert len(emulator.books.tasks) == 4
+        assert {line["status"] for line in lines(tmp_path / "out", "errors.jsonl")} == {
+            "unfinished"
+        }
+        with running(tmp_path, emulator, "-n", "60") as process:
+            assert process.end() == 0, process.said
+        books = emulator.books
+    assert "60 requests: 60 succeeded" in process.said
+    assert len(books.tasks) == 60
+    assert len(lines(tmp_path / "out", "results.jsonl")) == 60
+    assert lines(tmp_path / "out", "errors.jsonl") == []
+
+
+def test_with_drain_the_first_lets_it_finish(tmp_path: Path) -> None:
     with (
         emulating(median_seconds=60.0, sigma=0.3) as emulator,
-        running(tmp_path, emulator, "-n", "4") as process,
+        running(tmp_path, emulator, "-n", "4", "--drain") as process,
     ):
         process.wait_for("1/60, ")
-        process.popen.send_signal(stop)
+        process.popen.send_signal(signal.SIGINT)
         assert process.end() == 130
         tasks = emulator.books.tasks
     assert re.search(
@@ -115,34 +144,48 @@ def test_the_first_lets_what_is_in_flight_finish(tmp_path: Path, stop: signal.Si
     written = lines(tmp_path / "out", "results.jsonl")
     assert {line["task_id"] for line in written} == tasks.keys()
     assert lines(tmp_path / "out", "errors.jsonl") == []
-    left = 60 - len(tasks)
-    assert f"interrupted: {left} of 60 requests were not begun" in process.said
     assert f"{len(tasks)} requests: {len(tasks)} succeeded" in process.said
     assert "Traceback" not in process.said
 
 
+def test_with_cancel_the_first_ends_it_at_the_service(tmp_path: Path) -> None:
+    with emulating(median_seconds=2000.0, sigma=0.0) as emulator:
+        with running(tmp_path, emulator, "-n", "4", "--cancel-on-interrupt") as process:
+            while len(emulator.books.tasks) < 4:
+                threading.Event().wait(0.02)
+            process.popen.send_signal(signal.SIGINT)
+            assert process.end() == 130
+        assert "4 in flight are cancelled" in process.said
+        tasks = emulator.books.tasks
+        assert len(tasks) == 4
+        assert {task.status for task in tasks.values()} == {"task_cancel"}
+        assert emulator.books.spent == 0
+        with running(tmp_path, emulator, "-n", "4") as process:
+            while len(emulator.books.tasks) < 8:
+                threading.Event().wait(0.02)
+            process.popen.send_signal(signal.SIGINT)
+            assert process.end() == 130
+        again = [task.prompt for task in emulator.books.tasks.values()]
+    assert again[:4] == again[4:], "they are run again, since nothing is left of them"
+
+
 @pytest.mark.parametrize("stop", STOPS)
 def test_the_second_leaves_at_once(tmp_path: Path, stop: signal.Signals) -> None:
-    with (
-        emulating(median_seconds=100_000.0) as emulator,
-        running(tmp_path, emulator, "-n", "4") as process,
-    ):
-        while len(emulator.books.tasks) < 4:
-            threading.Event().wait(0.02)
-        process.popen.send_signal(stop)
-        process.wait_for("press Ctrl-C again")
-        process.popen.send_signal(stop)
-        assert process.end() == 130
-        tasks = emulator.books.tasks
-    written = lines(tmp_path / "out", "errors.jsonl")
-    assert len(tasks) == 4
-    assert {line["task_id"] for line in written} == tasks.keys()
-    assert {line["status"] for line in written} == {"unfinished"}
-    assert lines(tmp_path / "out", "results.jsonl") == []
-    assert "wiro: interrupted" in process.said
-    assert "4 unfinished" in process.said
-    assert "errors.jsonl" in process.said
-    assert "Traceback" not in process.said
+    with emulating(median_seconds=400.0, sigma=0.0) as emulator:
+        with running(tmp_path, emulator, "-n", "4", "--drain") as process:
+            while len(emulator.books.tasks) < 4:
+                threading.Event().wait(0.02)
+            process.popen.send_signal(stop)
+            process.wait_for("press Ctrl-C again")
+            process.popen.send_signal(stop)
+            assert process.end() == 130
+        assert "left at once: " in process.said
+        assert "go on with: wiro batch p.csv" in process.said
+        assert "Traceback" not in process.said
+        with running(tmp_path, emulator, "-n", "60") as process:
+            assert process.end() == 0, process.said
+        assert len(emulator.books.tasks) == 60
+    assert len(lines(tmp_path / "out", "results.jsonl")) == 60
 
 
 def test_a_real_terminal_sees_the_bar(tmp_path: Path) -> None:

@@ -15,11 +15,14 @@ from pathlib import Path
 
 from attrs import Factory, define, field, frozen
 
-_SHARE_AT_RANDOM_TIMES = 0.25
+_SHARE_AT_RANDOM_TIMES = 0.2
 _SHARE_AT_THE_FIRST_PASSING = 0.5
 _MEANS_IN_A_RUN = 3.0
+# When a run is struck that has not got to its instant: in runs that nobody disturbs.
+_PATIENCE = (0.5, 1.5)
 # A miss shows that a run seldom gets there; half a kill each keeps it in turn, but not for ever.
 _WEIGHT_OF_A_MISS = 0.5
+RANDOM = "a random time"
 
 
 def labels_in(package: Path) -> frozenset[str]:
@@ -43,19 +46,21 @@ def _labels_of(path: Path) -> Iterator[str]:
 
 @frozen
 class Aim:
-    """A strike: at the so-manieth passing of a label, or after so many seconds, or none."""
+    """A strike: at the so-manieth passing of a label, or after so many seconds, or none.
+
+    With both, it strikes at whichever comes first.
+    """
 
     label: str | None = None
     number: int = 1
     seconds: float | None = None
 
-    @property
-    def name(self) -> str:
-        """Under which its kills are counted."""
-        return self.label or "a random time"
-
     def __str__(self) -> str:
         return f"{self.label}:{self.number}" if self.label else f"time:{self.seconds}"
+
+    def name(self, passed: Counter[str]) -> str:
+        """Give the name for a kill, after which these labels turned out to have been passed."""
+        return self.label if self.label and passed[self.label] >= self.number else RANDOM
 
 
 @define
@@ -78,14 +83,19 @@ class Picker:
             return Aim(seconds=min(early, self.length_seconds))
         label = min(sorted(known), key=lambda label: (self._weight(kind, label), self.rng.random()))
         is_first = self.rng.random() < _SHARE_AT_THE_FIRST_PASSING
-        return Aim(label=label, number=1 if is_first else self.rng.randint(1, known[label]))
+        return Aim(
+            label=label,
+            number=1 if is_first else self.rng.randint(1, known[label]),
+            seconds=self.length_seconds * self.rng.uniform(*_PATIENCE),
+        )
 
     def learn(self, kind: str, aim: Aim, passed: Counter[str], *, was_struck: bool) -> None:
         """Take note of what a run of this kind passed, and whether it was struck."""
         self.seen[kind] = self.seen.get(kind, Counter()) | passed
+        name = aim.name(passed)
         if was_struck:
-            self.struck[aim.name] += 1
-        elif aim.label:
+            self.struck[name] += 1
+        if aim.label and name != aim.label:
             self.missed[kind, aim.label] += 1
 
     def _weight(self, kind: str, label: str) -> float:

@@ -142,7 +142,7 @@ async def what_goes_wrong(wiro: WiroSession) -> str | None:
     try:
         await (await wiro.run(MODEL))
     except RunOutcomeUnknown as error:
-        assert_type(error.params, dict[str, object])
+        assert_type(await error.find(), TaskHandle | None)
         assert_type(error.sent_at, float | None)
     except RateLimited as error:
         assert_type(error.retry_after_seconds, float | None)

@@ -106,6 +106,7 @@ class Batch:
             in_flight=asyncio.Semaphore(self._max_in_flight),
             stop=self.stop,
             now=_now,
+            is_stopped=self._reading.cancel_called,
         )
         for entry in left_over:
             if entry.state in UNPAID:
@@ -242,7 +243,12 @@ class Batch:
                 async with anyio.create_task_group() as items:
                     with self._reading:
                         await self._read_into(items)
-            self._summary.is_stopped = self._reading.cancel_called or bool(self._source_error)
+            self._summary.is_stopped = (
+                self._reading.cancelled_caught
+                or self._items.cancelled_caught
+                or self._pipeline.has_left_some
+                or self._source_error is not None
+            )
 
     async def _read_into(self, items: TaskGroup) -> None:
         for progress in self._left_over:

@@ -117,6 +117,8 @@ class Pipeline:
     now: Callable[[], float]
     is_stopped: bool = False
     is_cancelling: bool = False
+    has_left_some: bool = False
+    """Whether an item was read and not begun."""
     _starts: set[anyio.CancelScope] = field(init=False, factory=set)
     _moved: asyncio.Event = field(init=False, factory=asyncio.Event)
 
@@ -134,6 +136,7 @@ class Pipeline:
             return await self._follow(progress)
         except CostLimitReached as error:
             self.stop(error)
+            self.has_left_some = True
             return None
         except WiroError as error:
             if isinstance(error, STOPPING):
@@ -187,11 +190,10 @@ class Pipeline:
         async with self.in_flight:
             if progress.state is not State.PLANNED:
                 handle: TaskHandle | None = await self._adopt(progress)
-            elif self.is_stopped:
-                return None
             else:
-                handle = await self._start(progress)
+                handle = None if self.is_stopped else await self._start(progress)
             if handle is None:
+                self.has_left_some = True
                 return None
             task = await handle.wait()
         passing("item.terminal")
@@ -317,13 +319,23 @@ class Pipeline:
         passing("item.adopted")
         return progress.handle
 
+    async def _find(self, progress: Progress, error: RunOutcomeUnknown) -> Task | None:
+        try:
+            return await self.runner.find(progress.lost_run, self.journal.knows)
+        except WiroError as failure:
+            # Not its own outcome: whether there is a task is as unknown as before.
+            error.args = (f"{error.message}. It could not be looked for: {failure.message}",)
+            if isinstance(failure, STOPPING):
+                self.stop(failure)
+        return None
+
     async def _look_for(self, progress: Progress) -> BatchItem | None:
         """Look for what an unknown Run may have made; the item, if that is its end."""
         error = progress.unknown or _from_journal(progress)
         if progress.state is State.INTENT:
             await progress.move(State.UNKNOWN, evidence=error.evidence)
         passing("item.before_search")
-        task = await self.runner.find(progress.lost_run, self.journal.knows)
+        task = await self._find(progress, error)
         if task is not None:
             progress.unknown = None
             await progress.move(State.SUBMITTED, task_id=task.id, token=task.token)

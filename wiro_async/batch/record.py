@@ -10,9 +10,11 @@ anew, with what has ended so far, and goes on behind that.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from anyio import to_thread
@@ -159,8 +161,12 @@ class ResultFiles:
         """
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
         fresh = {name: self.directory / f".{name}.new" for name in (RESULTS_NAME, ERRORS_NAME)}
+        check_directory(self.directory)
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
+            for name in fresh:
+                if (self.directory / name).is_dir():
+                    raise IsADirectoryError(errno.EISDIR, f"{name} is a folder")
             for name, path in fresh.items():
                 path.unlink(missing_ok=True)
                 self._descriptors[name] = os.open(path, flags, 0o644)
@@ -173,7 +179,8 @@ class ResultFiles:
         except OSError as error:
             self.close()
             for path in fresh.values():
-                path.unlink(missing_ok=True)
+                with suppress(OSError):
+                    path.unlink()
             raise OutputDirectoryError(
                 f"results cannot be written to {self.directory}: {error.strerror or error}. "
                 "Give an output directory that can be made and written"

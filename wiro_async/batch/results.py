@@ -13,6 +13,7 @@ from wiro_async.batch.requests import BatchRequest
 from wiro_async.downloads import SavedFile
 from wiro_async.errors import (
     DownloadError,
+    JournalError,
     OutputDirectoryError,
     RunOutcomeUnknown,
     TaskCancelled,
@@ -41,6 +42,18 @@ class ItemStatus(StrEnum):
     """A task may have been made: its id was not read, and it was not found."""
     SKIPPED = "skipped"
     """The same, and a person chose to leave it at that."""
+
+
+# The first that fits. None: it says nothing of the task, which was made or was not.
+_STATUS_OF_ERROR: tuple[tuple[type[WiroError], ItemStatus | None], ...] = (
+    (TaskFailed, ItemStatus.FAILED),
+    (TaskCancelled, ItemStatus.CANCELLED),
+    (DownloadError, ItemStatus.UNSAVED),
+    (RunOutcomeUnknown, ItemStatus.UNKNOWN),
+    (JournalError, None),
+    (OutputDirectoryError, ItemStatus.UNSAVED),
+    (WiroError, None),
+)
 
 
 @frozen(kw_only=True)
@@ -92,19 +105,10 @@ class BatchItem:
 
 def status_of(error: WiroError | None, *, is_task_made: bool) -> ItemStatus:
     """How an item ended that ended with this error, or with none."""
-    match error:
-        case None:
-            return ItemStatus.SUCCEEDED
-        case TaskFailed():
-            return ItemStatus.FAILED
-        case TaskCancelled():
-            return ItemStatus.CANCELLED
-        case DownloadError() | OutputDirectoryError():
-            return ItemStatus.UNSAVED
-        case RunOutcomeUnknown():
-            return ItemStatus.UNKNOWN
-        case _:
-            return ItemStatus.UNFINISHED if is_task_made else ItemStatus.REFUSED
+    if error is None:
+        return ItemStatus.SUCCEEDED
+    said = next(status for kind, status in _STATUS_OF_ERROR if isinstance(error, kind))
+    return said or (ItemStatus.UNFINISHED if is_task_made else ItemStatus.REFUSED)
 
 
 @define(kw_only=True)
@@ -180,8 +184,8 @@ class BatchSummary:
             f"{_count(self.files, 'file')}, {self.size_bytes / 1e6:.1f} MB",
             f"spent {format_cost(self.cost)}"
             + (f" ({self.unpriced} tasks tell no cost)" if self.unpriced else "")
-            + f", reserved {format_cost(self.reserved)} for {self.reserved_tasks} tasks whose end "
-            f"is not known, {self.counts[ItemStatus.UNKNOWN]} of them unknown altogether",
+            + f", reserved {format_cost(self.reserved)} for {_count(self.reserved_tasks, 'task')} "
+            "whose end is not known",
             f"{self.elapsed_seconds:.1f} s, at most {self.most_in_flight} in flight",
             f"{self.repeats} sent again, {self.rejections} waited for a slot",
         ]
