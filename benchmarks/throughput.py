@@ -14,6 +14,8 @@ The time and memory of the imports are not counted.
 
     python -m benchmarks.throughput                     # 1,000 tasks, 100 in flight, 3 rounds
     python -m benchmarks.throughput --tasks 200 --rounds 1
+    python -m benchmarks.throughput --in-flight 200 --only \
+        "wiro_async, first look 0.5 s" "the same, with a journal"   # what the journal costs
 """
 
 from __future__ import annotations
@@ -43,7 +45,9 @@ MODEL = "black-forest-labs/flux-pro-1-1-ultra"
 _TERMINAL = {"task_postprocess_end", "task_cancel"}
 
 
-async def run_ours(base_url: str, tasks: int, in_flight: int, first_look: float) -> list[str]:
+async def run_ours(
+    base_url: str, tasks: int, in_flight: int, first_look: float, *, journal: bool = False
+) -> list[str]:
     """Run this library's batch, pictures on disk included."""
     from wiro_async import PollSchedule, WiroSession  # noqa: PLC0415 - not in the peers' memory
 
@@ -59,7 +63,12 @@ async def run_ours(base_url: str, tasks: int, in_flight: int, first_look: float)
             poll_schedule=schedule,
         ) as session:
             prompts = (f"prompt number {number}" for number in range(tasks))
-            async with session.batch(prompts, model=MODEL, output_dir=out) as batch:
+            async with session.batch(
+                prompts,
+                model=MODEL,
+                output_dir=out,
+                journal=Path(out, "batch.sqlite") if journal else None,
+            ) as batch:
                 async for item in batch:
                     assert item.ok, item.error  # noqa: S101 - a benchmark of failures is none
                     ended.append(f"{item.task_id} {time.time()}")
@@ -107,6 +116,7 @@ Contender = Callable[[str, int, int], Coroutine[object, object, list[str]]]
 CONTENDERS: dict[str, Contender] = {
     "wiro_async, default schedule": lambda url, tasks, n: run_ours(url, tasks, n, 3.0),
     "wiro_async, first look 0.5 s": lambda url, tasks, n: run_ours(url, tasks, n, 0.5),
+    "the same, with a journal": lambda url, tasks, n: run_ours(url, tasks, n, 0.5, journal=True),
     "plain aiohttp, 3 s": lambda url, tasks, n: run_plain(url, tasks, n, 3.0),
     "plain aiohttp, 0.5 s": lambda url, tasks, n: run_plain(url, tasks, n, 0.5),
 }
@@ -133,7 +143,7 @@ def emulator(median: float) -> Iterator[str]:
 
 def contend(name: str, base_url: str, tasks: int, in_flight: int) -> None:
     """Be one contender, in a process of its own; prints what it used as JSON."""
-    if name.startswith("wiro_async"):
+    if not name.startswith("plain"):
         import_module("wiro_async")  # the time to import is not the time to run
     baseline = peak_kilobytes()
     before = resource.getrusage(resource.RUSAGE_SELF)
@@ -226,13 +236,16 @@ def main() -> None:
     parser.add_argument("--in-flight", type=int, default=100)
     parser.add_argument("--median", type=float, default=2.0, help="median duration in seconds")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--only", nargs="+", choices=CONTENDERS, default=[*CONTENDERS], help="these contenders"
+    )
     parser.add_argument("--contender", choices=CONTENDERS, help=argparse.SUPPRESS)
     parser.add_argument("--base-url", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.contender:
         contend(options.contender, options.base_url, options.tasks, options.in_flight)
         return
-    rounds: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
+    rounds: dict[str, list[dict[str, float]]] = {name: [] for name in options.only}
     for _ in range(options.rounds):
         for name, results in rounds.items():
             results.append(measure(name, options.tasks, options.in_flight, options.median))

@@ -104,9 +104,12 @@ def test_the_example_prompts_can_be_run() -> None:
 @pytest.mark.parametrize(
     ("module", "left_alone"),
     [
-        ("wiro_async", ["typer", "rich", "PIL", "pytest", "wiro_async.emulator", "wiro_async.cli"]),
+        (
+            "wiro_async",
+            ["typer", "rich", "PIL", "pytest", "sqlite3", "wiro_async.emulator", "wiro_async.cli"],
+        ),
         ("wiro_async.emulator", ["typer", "rich", "PIL", "pytest", "wiro_async.cli"]),
-        ("wiro_async.cli.app", ["PIL", "pytest"]),
+        ("wiro_async.cli.app", ["PIL", "pytest", "sqlite3"]),
     ],
 )
 def test_importing_takes_only_what_is_needed(module: str, left_alone: list[str]) -> None:

@@ -24,8 +24,8 @@ import anyio
 
 from wiro_async.api import Api, Statistics
 from wiro_async.batch.engine import Batch
-from wiro_async.batch.pipeline import Choices, OnUnknown
 from wiro_async.batch.requests import BatchRequest
+from wiro_async.batch.runner import Choices, OnUnknown
 from wiro_async.catalog import check_request
 from wiro_async.downloads import Downloader
 from wiro_async.errors import ConfigurationError, RunOutcomeUnknown, SessionStateError

@@ -173,7 +173,10 @@ class Transport:
         async with self._run_places if request.is_billable else self._read_places:
             try:
                 return await self._exchange(pool, request, headers, evidence)
-            except _WIRE_ERRORS as error:
+            except Exception as error:
+                # Once it is sent, no kind of error may hide that.
+                if not (evidence.is_sent or isinstance(error, _WIRE_ERRORS)):
+                    raise
                 failure = evidence.refusal or _failure(error, request.path, evidence)
         # Raised out here, so that no exception that knows the headers hangs on it as context.
         raise failure

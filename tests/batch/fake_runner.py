@@ -13,8 +13,8 @@ from attrs import define, field
 
 from wiro_async.api import Statistics
 from wiro_async.batch.engine import Batch
-from wiro_async.batch.pipeline import Choices
 from wiro_async.batch.requests import BatchRequest
+from wiro_async.batch.runner import Choices
 from wiro_async.downloads import SavedFile
 from wiro_async.errors import RunOutcomeUnknown, TaskError, WiroError
 from wiro_async.handle import TaskHandle

@@ -22,9 +22,10 @@ from pathlib import Path
 from attrs import asdict
 
 from tests.crash.aims import Picker, labels_in
+from tests.crash.plan import Settings
 from tests.crash.processes import ROOT, Child, fork, warm_up
-from tests.crash.report import describe, is_well, summarize
-from tests.crash.runner import Settings, Story, play
+from tests.crash.runner import play
+from tests.crash.story import Story, describe, summarize
 
 _FEWEST_KILLS, _MOST_KILLS = 4, 8
 _MOST_WITHOUT_A_KILL = 5
@@ -158,7 +159,7 @@ def conclude(stories: Sequence[Story], *, must_fail: bool, is_complete: bool) ->
         )
         passed, failed = (1, 0) if caught else (0, 1)
     else:
-        passed = sum(map(is_well, stories))
+        passed = sum(story.is_well for story in stories)
         failed = len(stories) - passed + (not is_complete)
     say([f"{passed} passed, {failed} failed"])
     return 1 if failed else 0

@@ -77,15 +77,17 @@ class Picker:
 
     def pick(self, kind: str) -> Aim:
         """Choose where a run of this kind is struck."""
-        known = self.seen.get(kind, Counter())
+        # Of any kind: what runs of one kind pass is not known as long as all of them die early.
+        known = sorted(label for passed in self.seen.values() for label in passed)
         if not known or self.rng.random() < _SHARE_AT_RANDOM_TIMES:
             early = self.rng.expovariate(_MEANS_IN_A_RUN / self.length_seconds)
             return Aim(seconds=min(early, self.length_seconds))
-        label = min(sorted(known), key=lambda label: (self._weight(kind, label), self.rng.random()))
+        label = min(known, key=lambda label: (self._weight(kind, label), self.rng.random()))
         is_first = self.rng.random() < _SHARE_AT_THE_FIRST_PASSING
+        most = max(1, self.seen.get(kind, Counter())[label])
         return Aim(
             label=label,
-            number=1 if is_first else self.rng.randint(1, known[label]),
+            number=1 if is_first else self.rng.randint(1, most),
             seconds=self.length_seconds * self.rng.uniform(*_PATIENCE),
         )
 

@@ -5,8 +5,10 @@ Rules:
 1. Spent is the sum of what the records of ended tasks say they cost. A task that succeeded and
    tells no cost counts with what was reserved for it.
 2. From before its Run until its end is known, a task has the price reserved that is expected of
-   it: what the service's page of the model says, or the highest that a task of that model has
-   cost in this batch, whichever is more. A task whose fate is unknown stays reserved for good.
+   it: what the service's page of the model says, or, where it says nothing or was seen to say
+   too little, the highest that a task of that model has cost in this batch. (Not the highest
+   in any case: one model has dear and cheap parameters.) A task whose fate is unknown stays
+   reserved for good.
 3. A task starts if spent and reserved and its own price are within the limit. If not, it waits
    for others to end, since what fails is not billed; when none is left to wait for, the limit
    is reached.
@@ -32,6 +34,7 @@ class Budget:
     _open: dict[int, tuple[str, Decimal | None]] = field(init=False, factory=dict)
     _held: dict[int, tuple[str, Decimal | None]] = field(init=False, factory=dict)
     _highest: dict[str, Decimal] = field(init=False, factory=dict)
+    _untold: dict[str, Decimal] = field(init=False, factory=dict)
 
     @property
     def reserved(self) -> Decimal:
@@ -77,15 +80,16 @@ class Budget:
 
     def spend(self, position: int, model: str, cost: Decimal | None, *, is_billed: bool) -> None:
         """A task has ended, and its record tells this cost."""
-        held = self._open.pop(position, (model, None))
+        _, price = self._open.pop(position, (model, None))
         if cost is not None and is_billed:
             self._highest[model] = max(cost, self._highest.get(model, _NOTHING))
+            if price is not None and cost > price:
+                self._untold[model] = max(cost, self._untold.get(model, _NOTHING))
         if cost is None and is_billed:
-            cost = self._price(*held)
+            cost = self._price(model, price)
         self.spent += cost or _NOTHING
 
     def _price(self, model: str, price: Decimal | None) -> Decimal | None:
-        highest = self._highest.get(model)
-        if price is None or highest is None:
-            return highest if price is None else price
-        return max(price, highest)
+        if price is None:
+            return self._highest.get(model)
+        return max(price, self._untold.get(model, _NOTHING))

@@ -11,37 +11,29 @@ import hashlib
 import json
 import sqlite3
 from collections import Counter
+from contextlib import closing
 from decimal import Decimal
 
-from attrs import field, frozen
-
+from wiro_async.batch.entries import Totals, cost_of
 from wiro_async.batch.states import State
-from wiro_async.task import JsonObject
+from wiro_async.task import JsonObject, JsonValue
 
 LINK_BYTES = 16
 ORIGIN = bytes(LINK_BYTES)
 
 # The links of all events, beside the digests of the requests that they are about.
 _EVENTS = (
-    "SELECT seq, position, events.state, events.facts, at, link, digest "
+    "SELECT seq, position, events.state, events.facts, at, link, digest, task_id, token "
     "FROM events LEFT JOIN items USING (position) ORDER BY seq"
 )
 # Every item beside the last event about it, if that event says the same state.
 _ITEMS = (
-    "SELECT custom_id, model, params, metadata, digest, items.state, items.facts, task_id, token, "
-    "events.facts FROM items "
+    "SELECT custom_id, model, params, metadata, digest, items.state, items.facts, events.facts "
+    "FROM items "
     "LEFT JOIN (SELECT position, max(seq) AS seq FROM events GROUP BY position) AS last "
     "ON last.position = items.position "
     "LEFT JOIN events ON events.seq = last.seq AND events.state = items.state"
 )
-
-
-@frozen(kw_only=True)
-class Totals:
-    """What a journal held when it was read: items by state, and what their tasks cost."""
-
-    counts: Counter[State] = field(factory=Counter)
-    spent: Decimal = Decimal(0)
 
 
 def next_link(link: bytes, event: tuple[int, int, str, str, float, bytes]) -> bytes:
@@ -68,12 +60,14 @@ def verify_events(connection: sqlite3.Connection, head: bytes | None) -> tuple[i
         ValueError: where it is broken, or does not end with `head`.
     """
     seq, link = 0, ORIGIN
-    for number, position, state, facts, at, stored, digest in connection.execute(_EVENTS):
+    for number, position, state, facts, at, stored, digest, *names in connection.execute(_EVENTS):
         require(number == seq + 1, f"event {seq + 1} is missing")
         seq = number
         require(digest is not None, f"the request of event {seq} is missing")
         link = next_link(link, (seq, position, state, facts, at, digest))
         require(stored == link, f"event {seq} is not what was written")
+        told = task_names(state, json.loads(facts) if state == State.SUBMITTED else {})
+        require((*names,) == told, f"the task of event {seq} is not what was written")
     require(head == link, f"the events do not end as they did (the last one is {seq})")
     return seq, link
 
@@ -86,23 +80,46 @@ def verify_items(connection: sqlite3.Connection) -> Totals:
     """
     counts: Counter[State] = Counter()
     spent = Decimal(0)
-    for *request, digest, state, facts, task_id, token, last in connection.execute(_ITEMS):
+    for *request, digest, state, facts, last in connection.execute(_ITEMS):
         name = request[0]
         require(request_digest(*request) == digest, f"the request {name!r} is not what was written")
         require(facts == last, f"where {name!r} stands is not what was written")
-        known = json.loads(facts)
-        names = (known.get("task_id"), known.get("token"))
-        require((task_id, token) == names, f"the task of {name!r} is not what was written")
         counts[State(state)] += 1
-        spent += cost_of(known)
+        spent += cost_of(json.loads(facts))
     return Totals(counts=counts, spent=spent)
 
 
-def cost_of(facts: JsonObject) -> Decimal:
-    """What an item's tasks have cost, as far as their records tell."""
-    record = facts.get("record")
-    told = record.get("totalcost") if isinstance(record, dict) else None
-    return Decimal(str(told or 0)) + Decimal(str(facts.get("spent_before") or 0))
+def verify_runs(connection: sqlite3.Connection) -> None:
+    """See that no item was met in a run that has not been: the next would take it for its own.
+
+    Raises:
+        ValueError: if one was.
+    """
+    runs = "SELECT coalesce(max(value), 0) FROM meta WHERE name = 'run'"
+    (last,) = connection.execute(runs).fetchone()
+    require(last in range(2**31), "the number of the last run is none")
+    for (run,) in connection.execute("SELECT DISTINCT abs(run) FROM items"):
+        require(run in range(last + 1), f"an item was met in run {run}, the last one was {last}")
+
+
+def verify_tables(connection: sqlite3.Connection, schema: str) -> None:
+    """See that the tables are those that a schema makes: a type is part of what a name means.
+
+    Raises:
+        ValueError: if they are not.
+    """
+    tables = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY rowid"
+    with closing(sqlite3.connect(":memory:")) as fresh:
+        fresh.executescript(schema)
+        made = fresh.execute(tables).fetchall()
+    require(connection.execute(tables).fetchall() == made, "its tables are not those of a journal")
+
+
+def task_names(state: str, facts: JsonObject) -> tuple[JsonValue, JsonValue]:
+    """The id and the token that an event gives to a task; each None where it gives none."""
+    if state != State.SUBMITTED:
+        return None, None
+    return facts.get("task_id"), facts.get("token")
 
 
 def require(holds: bool, what: str) -> None:  # noqa: FBT001 - reads as a sentence

@@ -33,13 +33,15 @@ from anyio.abc import TaskGroup
 from attrs import evolve
 
 from wiro_async.batch.budget import Budget
+from wiro_async.batch.entries import Journal, Memory
 from wiro_async.batch.iterables import as_requests
-from wiro_async.batch.journal import FileJournal, Journal, Memory, open_journal
-from wiro_async.batch.pipeline import Choices, Pipeline, Runner
+from wiro_async.batch.pipeline import Pipeline
 from wiro_async.batch.progress import Progress, interrupted
+from wiro_async.batch.purse import Purse
 from wiro_async.batch.record import ResultFiles, earlier_item
 from wiro_async.batch.requests import BatchRequest
 from wiro_async.batch.results import BatchItem, BatchSummary, ItemStatus
+from wiro_async.batch.runner import Choices, Runner
 from wiro_async.batch.states import UNPAID, State
 from wiro_async.downloads import remove_parts
 from wiro_async.errors import OutputDirectoryError, SessionStateError, WiroError
@@ -102,7 +104,7 @@ class Batch:
             journal=self._journal,
             directory=self.output_dir,
             choices=self._choices,
-            budget=self._budget,
+            purse=Purse(self._budget, self._runner),
             in_flight=asyncio.Semaphore(self._max_in_flight),
             stop=self.stop,
             now=_now,
@@ -218,24 +220,25 @@ class Batch:
             return Memory()
         if not path.exists():
             self._files.check()
+        from wiro_async.batch.journal import open_journal  # noqa: PLC0415 - not without need
+
         journal = await open_journal(path)
         stack.push_async_callback(journal.aclose)
         return journal
 
     async def _open_files(self) -> None:
-        """Begin the files of results; where there is a journal, with what it says has ended."""
-        if not isinstance(self._journal, FileJournal):
-            self._files.open()
-            return
+        """Begin the files of results, with what the journal says has ended."""
         states = [State.SAVED, State.SKIPPED]
         if not self._choices.retry_failed:
             states.append(State.FAILED)
-        await self._journal.use(
-            lambda store: self._files.open(
-                earlier_item(entry, self.output_dir) for entry in store.entries(*states)
-            )
+        await self._journal.replay(
+            (*states,),
+            lambda entries: self._files.open(
+                earlier_item(entry, self.output_dir) for entry in entries
+            ),
         )
-        await anyio.to_thread.run_sync(remove_parts, self.output_dir)
+        if self._choices.journal is not None:  # whose lock says that nobody else writes here
+            await anyio.to_thread.run_sync(remove_parts, self.output_dir)
 
     async def _run(self) -> None:
         async with self._send:

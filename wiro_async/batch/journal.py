@@ -8,8 +8,6 @@ the disk, and only then: what the engine does next may cost money.
 After the first failure (a full disk, a flush that the disk refused) the journal takes nothing
 more: what stands in the file is what was last committed, and a batch that cannot write down
 what it is about to do must not do it.
-
-A batch without a journal has a `Memory` instead, which forgets.
 """
 
 from __future__ import annotations
@@ -18,85 +16,28 @@ import asyncio
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
+import anyio
 from attrs import define, field
 
-from wiro_async.batch.chain import Totals
+from wiro_async.batch.entries import Entry, Totals
 from wiro_async.batch.lock import Lock, take_lock
 from wiro_async.batch.opening import open_store
 from wiro_async.batch.requests import BatchRequest
 from wiro_async.batch.states import State
-from wiro_async.batch.store import Entry, Store, used_before
+from wiro_async.batch.store import Store
 from wiro_async.crashpoints import passing
 from wiro_async.errors import JournalError, WiroError
 from wiro_async.task import JsonObject
 
 T = TypeVar("T")
 
-JOURNAL_NAME = "batch.sqlite"
 # More would let the first of a group wait too long for the last.
 _LARGEST_GROUP = 1000
-
-
-class Journal(Protocol):
-    """What the engine asks of a journal. All of it raises `OutputDirectoryError` for the disk."""
-
-    totals: Totals
-
-    async def plan(self, request: BatchRequest) -> Entry | None:
-        """Take a request in, or find it as it was left; as `Store.plan`."""
-        ...
-
-    async def write(self, position: int, state: State, facts: JsonObject) -> None:
-        """Note where an item stands; on the disk when this returns."""
-        ...
-
-    async def left_over(self) -> list[Entry]:
-        """The items that an earlier run left unsettled; asked for once, before any plan."""
-        ...
-
-    async def knows(self, names: frozenset[str]) -> frozenset[str]:
-        """Which of these task ids and tokens belong to an item."""
-        ...
-
-    async def aclose(self) -> None:
-        """Close it; safe to call twice."""
-        ...
-
-
-class Memory:
-    """No journal: ids are told apart, everything else is forgotten with the process."""
-
-    def __init__(self) -> None:
-        self.totals = Totals()
-        self._seen: set[int] = set()
-        self._names: set[str] = set()
-
-    async def plan(self, request: BatchRequest) -> Entry:
-        """Take a request in."""
-        key = hash(request.custom_id)
-        if key in self._seen:
-            raise used_before(request)
-        self._seen.add(key)
-        return Entry(position=len(self._seen), request=request)
-
-    async def write(self, position: int, state: State, facts: JsonObject) -> None:
-        """Note nothing."""
-
-    async def left_over(self) -> list[Entry]:
-        """Nothing is."""
-        return []
-
-    async def knows(self, names: frozenset[str]) -> frozenset[str]:  # noqa: ARG002 - as declared
-        """None: the session itself knows the tasks that it started."""
-        return frozenset()
-
-    async def aclose(self) -> None:
-        """Nothing is open."""
 
 
 @define
@@ -153,8 +94,14 @@ class FileJournal:
         """The items that an earlier run left unsettled; asked for once, before any plan."""
         return await self._ask(lambda store: store.left_over())
 
+    async def replay(
+        self, states: tuple[State, ...], take: Callable[[Iterator[Entry]], None]
+    ) -> None:
+        """Hand the items in some states to a function, on the journal's thread."""
+        await self._ask(lambda store: take(store.entries(*states)))
+
     async def knows(self, names: frozenset[str]) -> frozenset[str]:
-        """Which of these task ids and tokens belong to an item."""
+        """Which of these task ids and tokens an item has, or had before it was run again."""
         return await self._ask(lambda store: store.knows(names))
 
     async def use(self, work: Callable[[Store], T]) -> T:
@@ -182,29 +129,35 @@ class FileJournal:
         try:
             lock, store = self._open()
         except WiroError as error:
-            self._end(error)
+            self._end(error.message)
+            return
+        except Exception as error:  # noqa: BLE001 - whoever waits has to hear of it
+            self._end(
+                f"the journal {self.path} cannot be opened or written ({error}). Nothing was "
+                "submitted: see to it that the file and its directory can be written, and start "
+                "the same batch again"
+            )
             return
         try:
             self._work(store)
         finally:
-            store.close()
+            with suppress(OSError, sqlite3.Error):
+                store.close()
             passing("journal.closed")
             with suppress(OSError):
                 lock.release()
-            self._end(JournalError(f"{self.path} is closed"))
+            self._end(f"the journal {self.path} is closed")
 
     def _open(self) -> tuple[Lock, Store]:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        lock = take_lock(self.path)
+        passing("journal.locked")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            lock = take_lock(self.path)
-            passing("journal.locked")
-            try:
-                store = open_store(self.path)
-            except BaseException:
+            store = open_store(self.path)
+        except BaseException:
+            with suppress(OSError):
                 lock.release()
-                raise
-        except (OSError, sqlite3.Error) as error:
-            raise JournalError(f"the journal {self.path} cannot be written: {error}") from None
+            raise
         passing("journal.opened")
         return lock, store
 
@@ -215,7 +168,10 @@ class FileJournal:
                     job.error = JournalError(self._broken.message)
             else:
                 self._write(store, group)
-            self._loop.call_soon_threadsafe(_settle, group)
+            try:
+                self._loop.call_soon_threadsafe(_settle, group)
+            except RuntimeError:  # the loop is closed: nobody will ask for more
+                self._jobs.put(None)
 
     def _next_group(self) -> list[_Job] | None:
         first = self._jobs.get()
@@ -242,7 +198,7 @@ class FileJournal:
                 except WiroError as error:  # the asker's own: nothing was changed
                     job.error = error
             store.commit()
-        except (sqlite3.Error, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whoever waits has to hear of it
             self._broken = JournalError(
                 f"the journal {self.path} cannot be written ({error}): make room on the disk, or "
                 "mend it, and start the same batch again; it goes on where it was"
@@ -250,18 +206,20 @@ class FileJournal:
             for job in group:
                 job.error = JournalError(self._broken.message)
 
-    def _end(self, reason: WiroError) -> None:
-        """Refuse what still waits, and say that the thread is over."""
-        left: list[_Job] = []
+    def _end(self, reason: str) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
+            self._loop.call_soon_threadsafe(self._refuse, reason)
+
+    def _refuse(self, reason: str) -> None:
+        """On the event loop, when the thread is over: refuse what waits and what will be asked."""
+        self._broken = self._broken or JournalError(reason)
         with suppress(queue.Empty):
             while True:
                 job = self._jobs.get_nowait()
                 if job is not None:
-                    job.error = reason
-                    left.append(job)
-        with suppress(RuntimeError):  # the loop is closed: nobody waits
-            self._loop.call_soon_threadsafe(_settle, left)
-            self._loop.call_soon_threadsafe(self._ended.set)
+                    job.error = JournalError(reason)
+                    job.settle()
+        self._ended.set()
 
 
 def _settle(group: list[_Job]) -> None:
@@ -276,5 +234,10 @@ async def open_journal(path: Path) -> FileJournal:
         JournalError: if it is in use, damaged, or of another kind; nothing was changed.
     """
     journal = FileJournal(path)
-    await journal.open()
+    try:
+        await journal.open()
+    except BaseException:
+        with anyio.CancelScope(shield=True):
+            await journal.aclose()
+        raise
     return journal

@@ -33,8 +33,10 @@ class Lock:
 
     def release(self) -> None:
         """Give it back."""
-        os.ftruncate(self._descriptor, 0)
-        os.close(self._descriptor)
+        try:
+            os.ftruncate(self._descriptor, 0)
+        finally:
+            os.close(self._descriptor)
 
 
 def take_lock(journal: Path) -> Lock:
@@ -50,6 +52,8 @@ def take_lock(journal: Path) -> Lock:
     try:
         if fcntl is not None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, json.dumps(_myself()).encode())
     except BlockingIOError:
         owner = os.read(descriptor, 1024).decode(errors="replace")
         os.close(descriptor)
@@ -60,8 +64,6 @@ def take_lock(journal: Path) -> Lock:
     except BaseException:
         os.close(descriptor)
         raise
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, json.dumps(_myself()).encode())
     return Lock(descriptor)
 
 

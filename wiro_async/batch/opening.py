@@ -37,12 +37,8 @@ CREATE TABLE items (
     digest BLOB NOT NULL,
     state TEXT NOT NULL,
     facts TEXT NOT NULL,
-    task_id TEXT,
-    token TEXT,
     run INTEGER NOT NULL
 );
-CREATE INDEX items_by_task ON items (task_id) WHERE task_id IS NOT NULL;
-CREATE INDEX items_by_token ON items (token) WHERE token IS NOT NULL;
 CREATE INDEX items_unsettled ON items (state)
     WHERE state IN ('intent', 'unknown', 'submitted', 'terminal');
 CREATE TABLE events (
@@ -51,8 +47,12 @@ CREATE TABLE events (
     state TEXT NOT NULL,
     facts TEXT NOT NULL,
     at REAL NOT NULL,
-    link BLOB NOT NULL
+    link BLOB NOT NULL,
+    task_id TEXT,
+    token TEXT
 );
+CREATE INDEX events_by_task ON events (task_id) WHERE task_id IS NOT NULL;
+CREATE INDEX events_by_token ON events (token) WHERE token IS NOT NULL;
 """
 
 

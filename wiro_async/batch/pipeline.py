@@ -11,20 +11,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from decimal import Decimal
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
 
 import anyio
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 
-from wiro_async.api import Statistics
-from wiro_async.batch.budget import Budget
-from wiro_async.batch.chain import cost_of
-from wiro_async.batch.journal import Journal
+from wiro_async.batch.entries import Journal, cost_of
 from wiro_async.batch.progress import Progress
+from wiro_async.batch.purse import Purse
 from wiro_async.batch.record import earlier_item, error_facts, file_facts, is_whole
 from wiro_async.batch.results import BatchItem, ItemStatus, status_of
+from wiro_async.batch.runner import Choices, Runner
 from wiro_async.batch.states import State
 from wiro_async.crashpoints import passing
 from wiro_async.errors import (
@@ -40,13 +37,9 @@ from wiro_async.errors import (
     WiroError,
 )
 from wiro_async.handle import TaskHandle
-from wiro_async.protocol.matching import LostRun, canonical_params
+from wiro_async.protocol.matching import canonical_params
 from wiro_async.protocol.records import keep_record
-from wiro_async.runs import TaskKeeper
-from wiro_async.task import JsonObject, Task
-from wiro_async.tracking.search import Knower
-
-OnUnknown: TypeAlias = Literal["hold", "skip", "resubmit"]
+from wiro_async.task import Task
 
 # Errors that the next item would meet as well.
 STOPPING = (
@@ -57,52 +50,6 @@ STOPPING = (
 )
 
 
-class Runner(Protocol):
-    """What a batch needs of a session."""
-
-    async def start(self, model: str, params: JsonObject, keeper: TaskKeeper) -> TaskHandle:
-        """Start a task; the keeper is told of it first, whatever happens to the caller."""
-        ...
-
-    async def adopt(
-        self, model: str, *, task_id: str | None = None, token: str | None = None
-    ) -> TaskHandle:
-        """Watch a task that exists, in a slot."""
-        ...
-
-    async def find(self, lost: LostRun, knower: Knower | None = None) -> Task | None:
-        """Look for the task of a Run whose answer was not read."""
-        ...
-
-    async def price(self, model: str, params: JsonObject) -> Decimal | None:
-        """What one Run may cost at most, as far as the service tells."""
-        ...
-
-    @property
-    def statistics(self) -> Statistics:
-        """What the session has done so far."""
-        ...
-
-
-@frozen(kw_only=True)
-class Choices:
-    """What a person decides about a batch.
-
-    Attributes:
-        journal: the file of the journal; None for a batch in memory.
-        on_unknown: what becomes of a Run of which nobody knows whether it made a task, when it
-            was looked for and not found: it is held (and looked for again by the next run of
-            the batch), skipped for good, or sent again, which may pay twice.
-        retry_failed: whether what failed in an earlier run is run again.
-        max_cost: what the batch may cost, in US dollars; None for no limit.
-    """
-
-    journal: Path | None = None
-    on_unknown: OnUnknown = "hold"
-    retry_failed: bool = False
-    max_cost: Decimal | None = None
-
-
 @define(eq=False)
 class Pipeline:
     """What the items of a batch share on their way."""
@@ -111,7 +58,7 @@ class Pipeline:
     journal: Journal
     directory: Path
     choices: Choices
-    budget: Budget
+    purse: Purse
     in_flight: asyncio.Semaphore
     stop: Callable[[WiroError], None]
     now: Callable[[], float]
@@ -120,7 +67,6 @@ class Pipeline:
     has_left_some: bool = False
     """Whether an item was read and not begun."""
     _starts: set[anyio.CancelScope] = field(init=False, factory=set)
-    _moved: asyncio.Event = field(init=False, factory=asyncio.Event)
 
     def submit_nothing_more(self) -> None:
         """Let out nothing that is not on the wire."""
@@ -144,8 +90,7 @@ class Pipeline:
             return progress.end(error, self.now())
         finally:
             if progress.entry is not None:
-                self.budget.hold(progress.position)
-                self._moved.set()
+                self.purse.hold(progress.position)
 
     async def _follow(self, progress: Progress) -> BatchItem | None:
         if progress.entry is None:
@@ -217,8 +162,7 @@ class Pipeline:
         model = progress.request.model or ""
         _check_same_task(progress, task)
         if "record" not in progress.facts:  # or it was counted when the journal was opened
-            self.budget.spend(progress.position, model, task.total_cost, is_billed=task.succeeded)
-        self._moved.set()
+            self.purse.spend(progress.position, model, task.total_cost, is_billed=task.succeeded)
         await handle  # raises for one that has not succeeded
         passing("item.before_terminal")
         await progress.move(State.TERMINAL, record=keep_record(task))
@@ -254,15 +198,15 @@ class Pipeline:
         with anyio.CancelScope() as scope:
             self._starts.add(scope)
             try:
-                await self._reserve(progress.position, model, request.params)
+                await self.purse.reserve(progress.position, model, request.params)
                 await self.runner.start(model, request.params, progress)
             except WiroError as error:
                 await self._not_started(progress, error)
                 raise
             finally:
                 self._starts.discard(scope)
-        if progress.handle is None:
-            self._release(progress)
+        if progress.handle is None and progress.unknown is None:
+            self.purse.release(progress.position)
         if progress.unknown is not None:
             raise progress.unknown
         return progress.handle
@@ -271,42 +215,9 @@ class Pipeline:
         """Note a refusal that will be the same another time; the rest stays planned."""
         if isinstance(error, RunOutcomeUnknown) or progress.handle is not None:
             return
-        self._release(progress)
+        self.purse.release(progress.position)
         if progress.state is State.PLANNED and not isinstance(error, STOPPING):
             await progress.move(State.FAILED, status=ItemStatus.REFUSED, error=error_facts(error))
-
-    def _release(self, progress: Progress) -> None:
-        if progress.unknown is None:
-            self.budget.release(progress.position)
-            self._moved.set()
-
-    async def _reserve(self, position: int, model: str, params: JsonObject) -> None:
-        """Set the task's price aside; wait for others to end where it does not fit.
-
-        Raises:
-            CostLimitReached: if it does not fit, and no other task could still cost less.
-        """
-        price = None
-        if self.budget.limit is not None:
-            price = await self._ask_price(model, params)
-        while not self.budget.fits(model, price):
-            if not self.budget.open_tasks:
-                raise CostLimitReached(
-                    f"--max-cost is ${self.budget.limit} and ${self.budget.spent} is spent: one "
-                    f"more task of {model} could pass it. Nothing more is submitted; start the "
-                    "same batch again with a higher limit, and it goes on"
-                )
-            self._moved.clear()
-            await self._moved.wait()
-        self.budget.reserve(position, model, price)
-
-    async def _ask_price(self, model: str, params: JsonObject) -> Decimal | None:
-        try:
-            return await self.runner.price(model, params)
-        except STOPPING:
-            raise
-        except WiroError:  # a service that does not tell: the first task will
-            return None
 
     async def _adopt(self, progress: Progress) -> TaskHandle:
         facts = progress.facts
@@ -345,7 +256,7 @@ class Pipeline:
             case "resubmit" if not (progress.is_resubmitted or self.is_stopped):
                 progress.unknown = None
                 progress.is_resubmitted = True
-                self._release(progress)
+                self.purse.release(progress.position)
                 await progress.move(State.PLANNED, sent_at=None, evidence=None)
                 passing("item.resubmitted")
                 return None

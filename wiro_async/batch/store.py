@@ -24,43 +24,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from wiro_async.batch.chain import (
     ORIGIN,
-    Totals,
     next_link,
     request_digest,
     require,
+    task_names,
     verify_events,
     verify_items,
 )
+from wiro_async.batch.entries import Entry, Totals, check_same, used_before
 from wiro_async.batch.requests import BatchRequest
 from wiro_async.batch.states import FOLLOWERS, UNSETTLED, State
 from wiro_async.crashpoints import passing
 from wiro_async.errors import InvalidRequest, JournalError
-from wiro_async.protocol.requests import wire_params
 from wiro_async.task import JsonObject, JsonValue
 
-_LONGEST_SHOWN = 60
 _SELECT = "SELECT position, custom_id, model, params, metadata, state, facts FROM items"
-
-
-@frozen(kw_only=True)
-class Entry:
-    """An item as the journal knows it.
-
-    Attributes:
-        position: its number in the journal.
-        request: what was asked for.
-        state: how far it is.
-        facts: what is known: ``sent_at``, ``task_id``, ``token``, ``record``, ``files``, ...
-    """
-
-    position: int
-    request: BatchRequest
-    state: State = State.PLANNED
-    facts: JsonObject = field(factory=dict)
 
 
 @define
@@ -125,10 +107,9 @@ class Store:
             )
         text = _encode(facts)
         self._connection.execute(
-            "UPDATE items SET state = ?, facts = ?, task_id = ?, token = ? WHERE position = ?",
-            (state, text, facts.get("task_id"), facts.get("token"), position),
+            "UPDATE items SET state = ?, facts = ? WHERE position = ?", (state, text, position)
         )
-        self._append(position, state, text, row[1])
+        self._append((position, state, text), row[1], task_names(state, facts))
 
     def left_over(self) -> list[Entry]:
         """The items that an earlier run left unsettled, to be seen to before anything is begun."""
@@ -155,12 +136,13 @@ class Store:
         return None if row is None else (row[0], json.loads(row[1]))
 
     def knows(self, names: frozenset[str]) -> frozenset[str]:
-        """Which of these task ids and tokens belong to an item."""
+        """Which of these task ids and tokens an item has, or had before it was run again."""
         return frozenset(
             name
             for name in names
             if self._one(
-                "SELECT 1 FROM items WHERE task_id = ?1 UNION SELECT 1 FROM items WHERE token = ?1",
+                "SELECT 1 FROM events WHERE task_id = ?1 "
+                "UNION ALL SELECT 1 FROM events WHERE token = ?1",
                 name,
             )
         )
@@ -205,16 +187,21 @@ class Store:
             (request.custom_id, *columns, digest, State.PLANNED, self._run),
         )
         position = cursor.lastrowid or 0
-        self._append(position, State.PLANNED, "{}", digest)
+        self._append((position, State.PLANNED, "{}"), digest, (None, None))
         return Entry(position=position, request=request)
 
-    def _append(self, position: int, state: State, facts: str, digest: bytes) -> None:
+    def _append(
+        self,
+        event: tuple[int, State, str],
+        digest: bytes,
+        names: tuple[JsonValue, JsonValue],
+    ) -> None:
         self._seq += 1
         at = time.time()
-        self._link = next_link(self._link, (self._seq, position, state, facts, at, digest))
+        self._link = next_link(self._link, (self._seq, *event, at, digest))
         self._connection.execute(
-            "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)",
-            (self._seq, position, state, facts, at, self._link),
+            "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (self._seq, *event, at, self._link, *names),
         )
 
     def _one(self, sql: str, *values: object) -> tuple[Any, ...] | None:
@@ -225,45 +212,17 @@ class Store:
         self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
 
 
-def used_before(request: BatchRequest) -> InvalidRequest:
-    """Say that an id came twice in one input."""
-    return InvalidRequest(
-        f"the custom_id {request.custom_id!r} was used before in this batch; each request "
-        "needs its own",
-        field="custom_id",
-    )
-
-
-def check_same(model: str, params: JsonObject, request: BatchRequest) -> None:
-    """Check that an id still stands for the request that it stood for.
-
-    Raises:
-        InvalidRequest: naming what differs. Numbers and their texts are the same: so they travel.
-    """
-    before = {"model": model, **wire_params(params)}
-    now = {"model": request.model, **wire_params(request.params)}
-    if before == now:
-        return
-    parts = [
-        f"{name} was {_shown(before.get(name))} and is now {_shown(now.get(name))}"
-        for name in {**before, **now}
-        if before.get(name) != now.get(name)
-    ]
-    raise InvalidRequest(
-        f"the custom_id {request.custom_id!r} stands for another request in this batch's journal: "
-        f"{'; '.join(parts)}. Give the changed request an id of its own, or another output "
-        "directory",
-        field="custom_id",
-    )
-
-
-def _shown(value: JsonValue) -> str:
-    text = "not there" if value is None else repr(value)
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
-
-
 def _columns(request: BatchRequest) -> tuple[str, str, str]:
-    return request.model or "", _encode(request.params), _encode(request.metadata)
+    model = request.model or ""
+    try:
+        for text in (request.custom_id or "", model):
+            text.encode()
+        return model, _encode(request.params), _encode(request.metadata)
+    except (TypeError, ValueError) as error:
+        raise InvalidRequest(
+            f"the request {request.custom_id!r} cannot be written down ({error}): keep to whole "
+            "characters, and to texts as the names of what is in an object"
+        ) from None
 
 
 def _encode(value: object) -> str:

@@ -16,8 +16,8 @@ from typing import Annotated, get_args
 import typer
 
 from wiro_async import __version__
-from wiro_async.batch.pipeline import OnUnknown
 from wiro_async.batch.requests import Format, SourceOptions
+from wiro_async.batch.runner import OnUnknown
 from wiro_async.catalog import check_request
 from wiro_async.cli.batch import BatchOptions, run_batch
 from wiro_async.cli.emulator import serve

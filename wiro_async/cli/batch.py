@@ -11,12 +11,12 @@ from pathlib import Path
 from attrs import frozen
 
 from wiro_async.batch.engine import Batch
-from wiro_async.batch.journal import JOURNAL_NAME
+from wiro_async.batch.entries import JOURNAL_NAME
 from wiro_async.batch.lines import spool_stdin
-from wiro_async.batch.pipeline import OnUnknown
 from wiro_async.batch.record import ERRORS_NAME, RESULTS_NAME, ResultFiles, check_directory
 from wiro_async.batch.requests import SourceOptions
 from wiro_async.batch.results import BatchSummary, ItemStatus
+from wiro_async.batch.runner import OnUnknown
 from wiro_async.batch.sources import check_source, read_requests
 from wiro_async.catalog import check_slug
 from wiro_async.cli.exits import (
@@ -26,7 +26,6 @@ from wiro_async.cli.exits import (
     leave_at_once,
     on_interrupt,
 )
-from wiro_async.cli.resuming import compare_with_journal
 from wiro_async.cli.service import ServiceOptions, open_session
 from wiro_async.cli.show import Show, describe_failure, show_batch
 
@@ -78,6 +77,8 @@ async def _run(
 ) -> int:
     async with open_session(service) as session:
         total = check_source(path, source).requests
+        from wiro_async.cli.resuming import compare_with_journal  # noqa: PLC0415 - for a batch only
+
         journal = out / JOURNAL_NAME
         await compare_with_journal(
             journal, read_requests(path, source), is_emulated=service.emulator is not None
