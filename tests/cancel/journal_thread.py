@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
+from wiro_async.batch.journal import FileJournal
+
 _NAME = "wiro_async journal"
 _SECONDS_UNTIL_HUNG = 10.0
 _changed = threading.Condition()
@@ -67,8 +69,14 @@ def in_step() -> Iterator[None]:
     def connect_carelessly(*place: Any, **options: Any) -> sqlite3.Connection:  # noqa: ANN401
         return connect(*place, **options, factory=_CarelessConnection)
 
+    open_journal = FileJournal.open
+
+    async def open_in_step(journal: FileJournal) -> None:
+        journal._jobs = _TellingQueue()  # type: ignore[assignment] # has all that is used of one
+        await open_journal(journal)
+
     with (
-        mock.patch.object(queue, "SimpleQueue", _TellingQueue),
+        mock.patch.object(FileJournal, "open", open_in_step),
         mock.patch.object(sqlite3, "connect", connect_carelessly),
         mock.patch.object(os, "fsync", lambda _: None),
     ):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import itertools
+import math
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -155,26 +156,35 @@ class Cut:
 
     Attributes:
         was_struck: whether it came in time; else the scenario was undisturbed.
-        seconds: how long it took from the strike to its end.
+        struck_at: the loop's time of the strike, infinite without one.
+        ended_at: the loop's time of the end.
     """
 
     style: Style
     arm: Arm
     was_struck: bool = False
-    seconds: float = 0.0
-    _struck_at: float | None = None
+    struck_at: float = math.inf
+    ended_at: float = math.inf
+
+    @property
+    def was_called_for(self) -> bool:
+        """Whether its time came at all before the end."""
+        return self.struck_at < math.inf
+
+    @property
+    def seconds(self) -> float:
+        """How long it took from the strike to the end."""
+        return max(0.0, self.ended_at - self.struck_at)
 
     async def __call__(self, use: Use) -> bool:
         """Use, and be cancelled; whether that happened."""
         self.was_struck = await self.style(use, self._arm)
-        if self._struck_at is not None:
-            self.seconds = asyncio.get_running_loop().time() - self._struck_at
+        self.ended_at = asyncio.get_running_loop().time()
         return self.was_struck
 
     def _arm(self, strike: Strike) -> AbstractContextManager[None]:
         def note() -> bool:
-            if self._struck_at is None:
-                self._struck_at = asyncio.get_running_loop().time()
+            self.struck_at = min(self.struck_at, asyncio.get_running_loop().time())
             return strike()
 
         return self.arm(note)
@@ -215,7 +225,7 @@ def sweep(scenario: Scenario, style: Style) -> int:
         except BaseException as error:
             error.add_note(f"cancelled after {number} steps")
             raise
-        if not cut.was_struck:
+        if not cut.was_called_for:
             gc.collect()  # an exception that nobody fetched is told when its task is collected
             return number
     raise AssertionError

@@ -19,7 +19,7 @@ _SHARE_AT_RANDOM_TIMES = 0.2
 _SHARE_AT_THE_FIRST_PASSING = 0.5
 _MEANS_IN_A_RUN = 3.0
 # When a run is struck that has not got to its instant: in runs that nobody disturbs.
-_PATIENCE = (0.5, 1.5)
+_PATIENCE = (1.0, 2.5)
 # A miss shows that a run seldom gets there; half a kill each keeps it in turn, but not for ever.
 _WEIGHT_OF_A_MISS = 0.5
 RANDOM = "a random time"

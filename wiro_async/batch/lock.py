@@ -35,6 +35,8 @@ class Lock:
         """Give it back."""
         try:
             os.ftruncate(self._descriptor, 0)
+            if fcntl is not None:  # closing alone leaves it to processes forked meanwhile
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
         finally:
             os.close(self._descriptor)
 

@@ -3,16 +3,22 @@
 A file that is there is either a journal that fits in every part, or it is refused with the ways
 out: it is never begun afresh without being told. So it is made under another name and renamed
 when its tables are in it: an empty file under its name is damage and never a beginning.
+
+A file that is refused stays as it is. Its head is read before SQLite sees it, which would bring
+another program's file into its own order; and where a process died within a transaction, which
+SQLite undoes as soon as it reads, it is tried on a copy first.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from decimal import InvalidOperation
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from wiro_async.batch.chain import ORIGIN
+from wiro_async.batch.chain import ORIGIN, verify_tables
 from wiro_async.batch.store import Store
 from wiro_async.crashpoints import passing
 from wiro_async.downloads import sync_directory
@@ -23,6 +29,12 @@ _APPLICATION_ID = 0x5749524F  # "WIRO"
 _PRIVATE = 0o600
 # SQLite could not read; that says nothing about what stands there.
 _OF_THE_DISK = ("SQLITE_IOERR", "SQLITE_FULL", "SQLITE_BUSY", "SQLITE_CANTOPEN")
+# SQLite's documentation, "Database File Format": the head of a file, in whose bytes 18 and 19
+# stand two ones where there is no write-ahead log, and the first bytes of a journal of its own.
+_HEAD_BYTES = 100
+_MAGIC = b"SQLite format 3\0"
+_NO_LOG = b"\1\1"
+_UNDO_MAGIC = bytes.fromhex("d9d505f920a163d7")
 
 _SCHEMA = f"""
 PRAGMA application_id = {_APPLICATION_ID};
@@ -66,9 +78,10 @@ def open_store(path: Path) -> Store:
     """
     if not path.exists():
         _make(path)
-    store = Store(path, _connect(path))
+    _recognise(path)
+    _rehearse(path)
+    store = _read(path, path)
     try:
-        _read(store)
         store.begin()
         store.start_run()
         store.commit()
@@ -78,23 +91,60 @@ def open_store(path: Path) -> Store:
     return store
 
 
-def _read(store: Store) -> None:
+def _recognise(path: Path) -> None:
+    """See by a file's head that it is a journal of this version; SQLite does not touch it."""
+    if not path.is_file():
+        raise JournalError(
+            f"the journal {path} is no file: move away what is there, or name another"
+        )
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    if head[:16] != _MAGIC or head[68:72] != _APPLICATION_ID.to_bytes(4, "big"):
+        raise _damaged(path, "it is no journal of this program" if head else "it is empty")
+    version = int.from_bytes(head[60:64], "big")
+    if version != SCHEMA_VERSION:
+        raise JournalError(
+            f"the journal {path} was written by another version of wiro_async (format {version}, "
+            f"this one knows {SCHEMA_VERSION}): go on with that version. In another output "
+            "directory all of it would be paid again"
+        )
+    if head[18:20] != _NO_LOG:
+        raise _damaged(path, "its head is not what was written")
+
+
+def _rehearse(path: Path) -> None:
+    """Where SQLite has a transaction to undo, see on a copy that a whole journal comes of it."""
+    undo = path.with_name(f"{path.name}-journal")
+    if not undo.is_file():
+        return
+    with undo.open("rb") as file:
+        if file.read(len(_UNDO_MAGIC)) != _UNDO_MAGIC:
+            return
+    with TemporaryDirectory() as folder:
+        try:
+            for source in (path, undo):
+                shutil.copyfile(source, Path(folder, source.name))
+        except OSError:  # no room for a copy
+            return
+        _read(Path(folder, path.name), path).close()
+
+
+def _read(path: Path, name: Path) -> Store:
+    """Open a file and verify it; errors call it by the name."""
     try:
-        kind, version = store.pragma("application_id"), store.pragma("user_version")
-        if kind != _APPLICATION_ID:
-            raise _damaged(store.path, "it is no journal of this program")
-        if version != SCHEMA_VERSION:
-            raise JournalError(
-                f"the journal {store.path} was written by another version of wiro_async (format "
-                f"{version}, this one knows {SCHEMA_VERSION}): go on with that version, or give "
-                "another output directory"
-            )
-        store.verify()
-    except (sqlite3.Error, ValueError, KeyError, TypeError, InvalidOperation) as error:
-        name = getattr(error, "sqlite_errorname", "")
-        if name.startswith(_OF_THE_DISK):
+        connection = _connect(path)
+        try:
+            verify_tables(connection, _SCHEMA)
+            store = Store(name, connection)
+            store.verify()
+        except BaseException:
+            connection.close()
             raise
-        raise _damaged(store.path, str(error)) from None
+    except (sqlite3.Error, ValueError, KeyError, TypeError, InvalidOperation) as error:
+        if getattr(error, "sqlite_errorname", "").startswith(_OF_THE_DISK):
+            raise
+        raise _damaged(name, str(error)) from None
+    return store
 
 
 def _damaged(path: Path, what: str) -> JournalError:
@@ -127,6 +177,10 @@ def _make(path: Path) -> None:
 
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, timeout=0)
-    for pragma in ("locking_mode = EXCLUSIVE", "journal_mode = DELETE", "synchronous = EXTRA"):
-        connection.execute(f"PRAGMA {pragma}")
+    try:
+        for pragma in ("locking_mode = EXCLUSIVE", "journal_mode = DELETE", "synchronous = EXTRA"):
+            connection.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        connection.close()
+        raise
     return connection

@@ -34,6 +34,7 @@ from wiro_async.batch.chain import (
     task_names,
     verify_events,
     verify_items,
+    verify_runs,
 )
 from wiro_async.batch.entries import Entry, Totals, check_same, used_before
 from wiro_async.batch.requests import BatchRequest
@@ -156,11 +157,6 @@ class Store:
         """Keep a text of the journal's own."""
         self._set(name, value)
 
-    def pragma(self, name: str) -> int:
-        """A number in the head of the file."""
-        row = self._one(f"PRAGMA {name}")
-        return int(row[0]) if row else 0
-
     def start_run(self) -> None:
         """Number this run, so that an id can be told that comes twice in one input."""
         self._run = int(self.get("run") or 0) + 1
@@ -178,6 +174,7 @@ class Store:
         head = self._one("SELECT value FROM meta WHERE name = 'head'")
         self._seq, self._link = verify_events(self._connection, head[0] if head else None)
         self.totals = verify_items(self._connection)
+        verify_runs(self._connection)
 
     def _insert(self, request: BatchRequest, columns: tuple[str, str, str]) -> Entry:
         digest = request_digest(request.custom_id or "", *columns)

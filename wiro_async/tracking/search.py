@@ -5,18 +5,20 @@ One search a session, for single Runs and for batches: it reads ``/Task/List`` a
 (wiro-api facts, "Endpoints"), so it is believed with care:
 
 1. A Run is looked for when it has had `settle_seconds` to be processed and listed.
-2. A row is taken for its task when two readings in a row, half that time apart, say the same.
-   After `_MOST_READINGS` without that the search ends: not found, which proves nothing.
+2. A row is taken for its task when two readings in a row, half that time apart, say the same;
+   one that failed says nothing. After `_MOST_READINGS` without that the search ends: not found,
+   which proves nothing.
 3. A row that anybody here knows is nobody else's: the session knows the tasks that it started,
    a batch those in its journal.
 4. While an identical Run of this session is on the wire, its row cannot be told from a lost
-   one's: then nothing is concluded.
+   one's: then nothing is concluded, neither that it is found nor that it is not.
 5. All that are lost are looked for together, since identical ones share their rows.
 """
 
 from __future__ import annotations
 
 import asyncio
+import copy
 import itertools
 import time
 from collections import Counter, deque
@@ -27,7 +29,7 @@ from attrs import define, evolve, field
 
 from wiro_async.api import Api
 from wiro_async.crashpoints import passing
-from wiro_async.errors import WiroError
+from wiro_async.errors import SessionStateError, WiroError
 from wiro_async.protocol.matching import LostRun, canonical_params, match_runs, oldest_of_interest
 from wiro_async.protocol.requests import build_list
 from wiro_async.protocol.responses import decode_tasks
@@ -51,7 +53,7 @@ class _Wanted:
     found: asyncio.Future[Task | None]
     readings: int = 0
     last: str | None = None
-    failure: WiroError | None = None
+    is_read: bool = False
 
 
 @define(eq=False)
@@ -69,7 +71,7 @@ class Search:
     @contextmanager
     def sending(self, model: str, params: JsonObject) -> Iterator[None]:
         """A Run is on the wire: what looks like it in the list may be its own."""
-        form = (model, canonical_params(model, params))
+        form = _form(model, params)
         self._on_wire[form] += 1
         try:
             yield
@@ -91,6 +93,7 @@ class Search:
 
         Raises:
             WiroError: if the list could not be read a single time.
+            SessionStateError: if the session is closed meanwhile.
         """
         lost = evolve(lost, key=f"{next(self._tickets)}")
         # By the wall's clock, since a Run can have been lost by a process that is gone.
@@ -110,10 +113,12 @@ class Search:
             del self._wanted[lost.key]
 
     async def aclose(self) -> None:
-        """End the search; who waits for it is told that nothing was found."""
+        """End the search; who waits for it is told so."""
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.gather(self._reading, return_exceptions=True)
+        for one in self._wanted.values():
+            _fail(one, SessionStateError("the session was closed while it looked for a task"))
 
     async def _read_on(self) -> None:
         """Read as long as somebody waits."""
@@ -122,45 +127,53 @@ class Search:
                 await asyncio.sleep(max(0.0, min(one.due for one in waiting) - _now()))
                 await self._read()
                 passing("search.read")
+        except Exception as bug:  # noqa: BLE001 - nobody awaits this: who waits has to hear of it
+            for one in self._wanted.values():
+                _fail(one, bug)
         finally:
             self._reading = None
-            for one in self._wanted.values():
-                _settle(one, None)  # where this was cancelled, nobody else will
 
     async def _read(self) -> None:
         wanted = [one for one in self._wanted.values() if not one.found.done()]
         failure = None
         found: dict[str, Task] = {}
-        try:
-            rows = await self._list(oldest_of_interest([one.lost for one in wanted]))
-            known = await self._known(rows, {one.knower for one in wanted if one.knower})
-        except WiroError as error:
-            failure = error
-        else:
-            found = match_runs(
-                [one.lost for one in wanted if self._is_off_wire(one.lost)],
-                rows,
-                is_known=lambda row: bool({row.id, row.token} & known),
-            )
+        # Where nothing could be concluded, the service is not asked.
+        if any(one.due <= _now() and self._is_off_wire(one.lost) for one in wanted):
+            try:
+                rows = await self._list(oldest_of_interest([one.lost for one in wanted]))
+                known = await self._known(rows, {one.knower for one in wanted if one.knower})
+            except WiroError as error:
+                failure = error
+            else:
+                found = match_runs(
+                    [one.lost for one in wanted],
+                    rows,
+                    is_known=lambda row: bool({row.id, row.token} & known),
+                )
         now = _now()
         for one in wanted:
             if one.due <= now:
-                self._conclude(one, found.get(one.lost.key), failure)
                 one.due = now + self.settle_seconds / 2
+                if self._is_off_wire(one.lost):
+                    self._conclude(one, found.get(one.lost.key), failure)
 
     def _conclude(self, wanted: _Wanted, task: Task | None, failure: WiroError | None) -> None:
         wanted.readings += 1
-        wanted.failure = failure
-        name = None if task is None else task.id or task.token
-        if task is not None and name is not None and name == wanted.last:
-            self.remember(task.id, task.token)
-            _settle(wanted, task)
-        elif wanted.readings >= _MOST_READINGS:
-            _settle(wanted, None)
-        wanted.last = name
+        if failure is None:
+            wanted.is_read = True
+            name = None if task is None else task.id or task.token
+            if task is not None and name == wanted.last:
+                self.remember(task.id, task.token)
+                _settle(wanted, task)
+            wanted.last = name
+        if wanted.readings < _MOST_READINGS:
+            return
+        if failure is not None and not wanted.is_read:
+            _fail(wanted, failure)
+        _settle(wanted, None)
 
     def _is_off_wire(self, lost: LostRun) -> bool:
-        return (lost.model, canonical_params(lost.model, lost.params)) not in self._on_wire
+        return _form(lost.model, lost.params) not in self._on_wire
 
     async def _list(self, oldest: float) -> list[Task]:
         """The newest rows, back to a unix time in seconds."""
@@ -184,13 +197,20 @@ class Search:
         return known
 
 
+def _form(model: str, params: JsonObject) -> tuple[str, str]:
+    """What a Run and the row of its task have in common."""
+    return model.casefold(), canonical_params(model, params)
+
+
 def _settle(wanted: _Wanted, task: Task | None) -> None:
-    if wanted.found.done():
-        return
-    if task is None and wanted.failure is not None:
-        wanted.found.set_exception(wanted.failure)
-    else:
+    if not wanted.found.done():
         wanted.found.set_result(task)
+
+
+def _fail(wanted: _Wanted, failure: Exception) -> None:
+    if not wanted.found.done():
+        # A copy: one instance raised to several waiters would collect their tracebacks.
+        wanted.found.set_exception(copy.copy(failure))
 
 
 def _now() -> float:
