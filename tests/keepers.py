@@ -25,6 +25,9 @@ class Notebook:
         if self.forbids is not None:
             raise self.forbids
 
+    def before_body(self) -> None:
+        self.told.append("before body")
+
     async def on_started(self, started: Started) -> None:
         self.told.append("started")
         self.started.append(started)

@@ -72,9 +72,12 @@ class ScriptedTransport(Transport):
         headers: Mapping[str, str],
         *,
         before_sending: Callable[[], Awaitable[None]] | None = None,
+        before_body: Callable[[], None] | None = None,
     ) -> Answer:
         if before_sending is not None:
             await before_sending()
+        if before_body is not None:
+            before_body()
         asked = Asked(asyncio.get_running_loop().time(), request, headers)
         self.asked.append(asked)
         return await self.script(asked)

@@ -180,7 +180,7 @@ def test_a_cancelled_run_that_failed_is_told_and_logged(
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
-        assert (now(), keeper.told) == (5, ["before sending", "unknown"])
+        assert (now(), keeper.told) == (5, ["before sending", "before body", "unknown"])
 
     with caplog.at_level(logging.DEBUG, logger="wiro_async"):
         run_virtual(scenario())

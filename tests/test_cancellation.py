@@ -25,7 +25,7 @@ def test_a_run_on_the_wire_is_finished_and_its_task_watched(style: Style) -> Non
             await style(lambda: session.start(FLUX, {"prompt": "x"}, keeper))
             assert now() == ON_WIRE
             assert [handle.task_id for handle in keeper.handles] == ["2221"]
-            assert keeper.told == ["before sending", "handle"]
+            assert keeper.told == ["before sending", "before body", "handle"]
             assert session.statistics.in_flight == 1
             await keeper.handles[0]
             assert session.statistics.in_flight == 0
@@ -43,7 +43,7 @@ def test_a_run_that_ends_unknown_meanwhile_is_told_all_the_same(style: Style) ->
             await style(lambda: session.start(FLUX, {"prompt": "x"}, keeper))
             assert session.statistics.in_flight == 0
         assert [error.params for error in keeper.unknown] == [{"prompt": "x"}]
-        assert keeper.told == ["before sending", "unknown"]
+        assert keeper.told == ["before sending", "before body", "unknown"]
         assert len(transport.times("/Run")) == 1
 
     run_virtual(scenario())

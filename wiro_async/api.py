@@ -66,14 +66,19 @@ class Statistics:
 class RunKeeper(Protocol):
     """Who keeps note of a Run, so that what came of it is known whatever happens to its caller.
 
-    `before_sending` is awaited for each attempt at the last moment before its first byte: if it
-    raises, nothing goes out, and what it raised comes out. Then exactly one of the other three
-    is awaited for that attempt, before anybody else learns of its outcome, and also where the
-    caller has been cancelled meanwhile.
+    `before_sending` is awaited for each attempt at the last moment before its first byte, and
+    `before_body` called with nothing but the writing of the body after it: if one raises, the
+    rest stays in, and what it raised comes out. Then exactly one of the other three is awaited
+    for that attempt, before anybody else learns of its outcome, and also where the caller has
+    been cancelled meanwhile.
     """
 
     async def before_sending(self) -> None:
         """A Run is about to go out."""
+        ...
+
+    def before_body(self) -> None:
+        """Its body goes out next."""
         ...
 
     async def on_started(self, started: Started) -> None:
@@ -219,11 +224,16 @@ class Api:
         self,
         request: Request,
         decode: Callable[[Answer, str], T],
-        before_sending: Callable[[], Awaitable[None]] | None = None,
+        keeper: RunKeeper | None = None,
     ) -> T:
         self.requests[request.endpoint] += 1
         headers = sign_headers(self.credentials, next(_NONCES))
-        answer = await self.transport.send(request, headers, before_sending=before_sending)
+        answer = await self.transport.send(
+            request,
+            headers,
+            before_sending=None if keeper is None else keeper.before_sending,
+            before_body=None if keeper is None else keeper.before_body,
+        )
         try:
             value = decode(answer, request.path)
         except RateLimited as error:
@@ -238,7 +248,7 @@ class Api:
 
     async def _send_run(self, request: Request, keeper: RunKeeper) -> Started:
         try:
-            return await self._exchange(request, _decode_run, keeper.before_sending)
+            return await self._exchange(request, _decode_run, keeper)
         except OutcomeUnknown as error:
             # Half an answer that names the task is followed: not a retry, the task exists.
             started = salvage_run(error.partial)

@@ -38,6 +38,10 @@ class TaskKeeper(Protocol):
         """A Run is about to go out; if this raises, it does not."""
         ...
 
+    def before_body(self) -> None:
+        """Its body goes out next; if this raises, it does not."""
+        ...
+
     async def on_handle(self, handle: TaskHandle) -> None:
         """It made a task, which is watched already."""
         ...
@@ -54,13 +58,13 @@ class TaskKeeper(Protocol):
 class LogKeeper:
     """For a caller that needs no other: what it may never hear of is logged."""
 
-    is_left: bool = False
-    """Whether the caller is gone."""
-
     def __init__(self) -> None:
         self.unknown: RunOutcomeUnknown | None = None
 
     async def before_sending(self) -> None:
+        """Nothing is to be kept."""
+
+    def before_body(self) -> None:
         """Nothing is to be kept."""
 
     async def on_handle(self, handle: TaskHandle) -> None:
@@ -158,6 +162,10 @@ class _Attempt:
     async def before_sending(self) -> None:
         await self.keeper.before_sending()
         passing("run.before_first_byte")
+
+    def before_body(self) -> None:
+        self.keeper.before_body()
+        passing("run.before_body")
 
     async def on_started(self, started: Started) -> None:
         passing("run.answered")

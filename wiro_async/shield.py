@@ -36,7 +36,10 @@ async def finish(work: Coroutine[object, object, T]) -> T:
             except asyncio.CancelledError as error:
                 cancelled = error
     try:
-        await checkpoint_if_cancelled()  # a scope of anyio's that knocked meanwhile
+        # A scope of anyio's that knocked meanwhile. Asyncio's own comes first: in exchange for
+        # the scope's it would be lost, since the scope ends there and nobody takes it further.
+        if cancelled is None:
+            await checkpoint_if_cancelled()
     except asyncio.CancelledError as error:
         cancelled = error
     if cancelled is None:

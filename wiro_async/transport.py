@@ -35,10 +35,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from contextvars import ContextVar
 from io import BytesIO
 from types import SimpleNamespace
 
 import aiohttp
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.connector import Connection
 from attrs import define, field, frozen
 
@@ -55,6 +57,9 @@ _MAX_REDIRECTS = 5
 _CHUNK_BYTES = 256 * 1024
 # aiohttp warns of larger bytes: written at once, they would hold up the loop.
 _LARGE_BYTES = 1024 * 1024
+
+# Of the attempt that the running asyncio task makes: aiohttp's request class is handed nothing.
+_EVIDENCE: ContextVar[_Evidence] = ContextVar("wiro_async evidence")
 
 # ValueError: aiohttp raises it for urls and headers that it cannot send.
 _WIRE_ERRORS = (aiohttp.ClientError, OSError, TimeoutError, ValueError)
@@ -81,6 +86,7 @@ class _Evidence:
     """What the trace saw of one attempt, and what came of its answer."""
 
     before_sending: Callable[[], Awaitable[None]] | None
+    before_body: Callable[[], None] | None
     deadline: asyncio.Timeout = field(init=False)
     is_started: bool = False
     is_sent: bool = False
@@ -101,6 +107,15 @@ class _Evidence:
                 raise
             self.deadline.reschedule(due + clock.time() - since)
         self.is_sent = True
+
+    def begin_body(self) -> bool:
+        """Let the caller note that the body goes out next; whether it may."""
+        if self.before_body is not None:
+            try:
+                self.before_body()
+            except Exception as error:  # noqa: BLE001 - the caller gets its own back
+                self.refusal = error
+        return self.refusal is None
 
     def __deepcopy__(self, _: object) -> _Evidence:
         return self  # aioresponses copies what it is handed; a loop and its timers bear no copy
@@ -152,6 +167,7 @@ class Transport:
         headers: Mapping[str, str],
         *,
         before_sending: Callable[[], Awaitable[None]] | None = None,
+        before_body: Callable[[], None] | None = None,
     ) -> Answer:
         """Send one attempt and read its answer to the end.
 
@@ -162,13 +178,16 @@ class Transport:
                 goes out, and not at all by an attempt that does not come so far. Its time does
                 not count against the request's timeout. Whatever it raises keeps everything in
                 and comes out as it is.
+            before_body: called with nothing but the writing of the body after it. If it raises,
+                the body stays in, and so the server cannot have a whole request.
 
         Raises:
             RequestNotSent: if it certainly never reached the wire.
             OutcomeUnknown: if it may have been processed; its `partial` is what came of the
                 answer's body.
         """
-        evidence = _Evidence(before_sending)
+        evidence = _Evidence(before_sending, before_body)
+        _EVIDENCE.set(evidence)
         pool = self._runs if request.is_billable else self._reads
         async with self._run_places if request.is_billable else self._read_places:
             try:
@@ -249,7 +268,19 @@ class Transport:
 
 
 class _CarefulRequest(aiohttp.ClientRequest):
-    """A request that does not go out on a connection where something came unasked."""
+    """A request that is looked at once more at both moments after which there is no way back.
+
+    It does not go out on a connection where something came unasked, and its body only when that
+    was noted.
+    """
+
+    async def write_bytes(
+        self, writer: AbstractStreamWriter, conn: Connection, *more: int | None
+    ) -> None:
+        if _EVIDENCE.get().begin_body():
+            await super().write_bytes(writer, conn, *more)
+        else:
+            conn.close()
 
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
         if conn.protocol is None or conn.protocol.should_close:

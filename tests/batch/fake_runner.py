@@ -115,6 +115,7 @@ class FakeRunner:
         self.started.append(prompt)
         number = len(self.started)
         await keeper.before_sending()
+        keeper.before_body()
         await asyncio.sleep(0)
         if (error := self.refused.get(prompt)) is not None:
             if isinstance(error, RunOutcomeUnknown):

@@ -28,6 +28,7 @@ from wiro_async import crashpoints
 # A wait of that length is one that a style means to end itself.
 FAR_SECONDS = 1e7
 _SECONDS_UNTIL_HUNG = 1e5
+_MOST_STRIKES_AT_ONCE = 10
 _REAL_SECONDS_UNTIL_HUNG = 20.0
 
 Use = Callable[[], Coroutine[Any, Any, object]]
@@ -55,15 +56,23 @@ class _Steps(_JumpingSelector):
         self.count = 0
         self.strike: Strike | None = None
         self.strikes_at = 0
+        self._struck: list[float] = []
 
     def select(self, timeout: float | None = None) -> list[Any]:
         self.count += 1
         wait_for_the_journal()
-        if self.strike is not None and self.count > self.strikes_at:
+        if self._is_due():
+            assert self.strike is not None
+            self._struck.append(self.now)
             if not self.strike():
                 self.strike = None
             timeout = 0.0  # no time passes: there is something to do
         return super().select(timeout)
+
+    def _is_due(self) -> bool:
+        is_there = self.strike is not None and self.count > self.strikes_at
+        # Who is cancelled at each step has no time to pass; but a bounded wait has to end.
+        return is_there and self._struck.count(self.now) < _MOST_STRIKES_AT_ONCE
 
 
 class AimedLoop(asyncio.SelectorEventLoop):
@@ -203,9 +212,7 @@ def play(
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, complaint: complaints.append(complaint))
         is_virtual = isinstance(loop, SteppingLoop)
-        async with asyncio.timeout(
-            _SECONDS_UNTIL_HUNG if is_virtual else _REAL_SECONDS_UNTIL_HUNG
-        ):
+        async with asyncio.timeout(_SECONDS_UNTIL_HUNG if is_virtual else _REAL_SECONDS_UNTIL_HUNG):
             await scenario(cut)
         await settle()
         left = asyncio.all_tasks() - {asyncio.current_task()}

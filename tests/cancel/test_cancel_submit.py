@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from types import MappingProxyType
-from unittest import mock
+from typing import Any
 
 import pytest
 from attrs import define, field
 
-from tests.cancel.stepping import AfterSteps, Cut, Style, play, sweep
+from tests.cancel.stepping import Cut, Style, sweep
 from tests.cancel.styles import by_cancel, every_style
 from tests.scripted_service import (
     FLUX,
@@ -34,7 +34,9 @@ from wiro_async.protocol.responses import Answer
 from wiro_async.session import WiroSession
 from wiro_async.shield import finish
 
-CONNECTING, WRITING, ON_WIRE, RUNNING = 1.0, 0.5, 10.0, 25.0
+OURS = PROMPT["prompt"]
+FEWEST_STEPS = 9
+CONNECTING, WRITING, ON_WIRE, RUNNING = 1.0, 0.5, 8.0, 2.0
 LONGEST_ATTEMPT = CONNECTING + WRITING + ON_WIRE + WRITING
 
 UNREACHABLE = RequestNotSent("/Run: nobody there", endpoint="/Run", evidence="nothing was written")
@@ -58,7 +60,7 @@ STORIES: Mapping[str, list[Answer | WiroError]] = MappingProxyType(
 
 
 class Road(ScriptedTransport):
-    """Connecting takes a while, and so does a Run on the wire; a task runs for 25 seconds."""
+    """Connecting takes a while, and so does a Run on the wire; a task runs for two seconds."""
 
     def __init__(self, says: list[Answer | WiroError]) -> None:
         super().__init__(self._say)
@@ -67,16 +69,14 @@ class Road(ScriptedTransport):
         self.began: list[float] = []
 
     @property
+    def prompts(self) -> list[str]:
+        return [asked.fields["prompt"] for asked in self.runs]
+
+    @property
     def runs(self) -> list[Asked]:
         return [asked for asked in self.asked if asked.endpoint == "/Run"]
 
-    async def send(
-        self,
-        request: Request,
-        headers: Mapping[str, str],
-        *,
-        before_sending: Callable[[], Awaitable[None]] | None = None,
-    ) -> Answer:
+    async def send(self, request: Request, headers: Mapping[str, str], **notes: Any) -> Answer:
         if not request.is_billable:
             return await super().send(request, headers)
         self.began.append(now())
@@ -84,16 +84,18 @@ class Road(ScriptedTransport):
         if self.says[:1] == [UNREACHABLE]:
             del self.says[0]
             raise UNREACHABLE
-        return await super().send(request, headers, before_sending=before_sending)
+        return await super().send(request, headers, **notes)
 
     async def _say(self, asked: Asked) -> Answer:
         if asked.endpoint == "/Run":
             await asyncio.sleep(ON_WIRE)
-            said = self.says.pop(0) if self.says else started(f"{len(self.asked)}")
+            name = f"{len(self.made) + 1}"
+            is_told = self.says and asked.fields["prompt"] == OURS
+            said = self.says.pop(0) if is_told else started(name)
             if isinstance(said, WiroError):
                 raise said
             if b"taskid" in said.body:
-                self.made[f"{len(self.asked)}"] = now()
+                self.made[name] = now()
             return said
         task_id = asked.fields["taskid"]
         is_over = now() - self.made[task_id] > RUNNING
@@ -102,7 +104,7 @@ class Road(ScriptedTransport):
 
 @define
 class Ledger:
-    """A keeper whose disk is slow. One letter a note: intent, task, unknown, none."""
+    """A keeper whose disk is slow. One letter a note: intent, body, task, unknown, none."""
 
     notes: str = ""
     handles: list[TaskHandle] = field(factory=list)
@@ -110,6 +112,9 @@ class Ledger:
 
     async def before_sending(self) -> None:
         await self._note("i")
+
+    def before_body(self) -> None:
+        self.notes += "b"
 
     async def on_handle(self, handle: TaskHandle) -> None:
         await self._note("t")
@@ -131,7 +136,7 @@ class Ledger:
 
     def check(self, road: Road) -> None:
         """Nothing went out without an intent, and each that did has one outcome, the right one."""
-        assert re.fullmatch(r"(i[tun]|n)*", self.notes), self.notes
+        assert re.fullmatch(r"(ib[tun]|n)*", self.notes), self.notes
         assert self.notes.count("i") == len(road.runs)
         assert len(road.began) == len(self.ended)
         assert [handle.task_id for handle in self.handles] == list(road.made)
@@ -143,31 +148,52 @@ class Ledger:
         )
 
 
-async def start(session: WiroSession, keeper: Ledger) -> None:
+async def start(session: WiroSession, keeper: Ledger, prompt: str = OURS) -> None:
     with suppress(WiroError):  # as the story wants it: the keeper knows
-        await session.start(FLUX, PROMPT, keeper)
+        await session.start(FLUX, {"prompt": prompt}, keeper)
 
 
-async def starting(cut: Cut, says: list[Answer | WiroError]) -> None:
+async def start_alone(cut: Cut, says: list[Answer | WiroError]) -> None:
+    """A session with a single slot, and nobody else who wants it."""
     road, keeper = Road(says), Ledger()
     async with joined(road, max_in_flight=1) as session:
         await cut(partial(start, session, keeper))
-        await check_aftermath(cut, session, keeper, road)
+        bound = LONGEST_ATTEMPT if keeper.was_busy(road, cut.struck_at) else 0.0
+        assert cut.seconds < bound + 0.001
+        assert session.statistics.in_flight == len(keeper.handles)
+        await check_aftermath(session, keeper, road)
 
 
-async def check_aftermath(cut: Cut, session: WiroSession, keeper: Ledger, road: Road) -> None:
+async def start_between(cut: Cut, says: list[Answer | WiroError]) -> None:
+    """One task has the slot; another start waits for it behind the one that is cancelled."""
+    road, keeper = Road(says), Ledger()
+
+    async def follow() -> None:
+        await asyncio.sleep(1)
+        await start(session, keeper, "another")
+
+    async with joined(road, max_in_flight=1) as session:
+        await start(session, keeper, "another")
+        follower = asyncio.ensure_future(follow())
+        await cut(partial(start, session, keeper))
+        ours = len(road.runs)
+        await follower
+        assert road.prompts[ours:].count(OURS) == 0
+        await check_aftermath(session, keeper, road)
+
+
+async def check_aftermath(session: WiroSession, keeper: Ledger, road: Road) -> None:
     keeper.check(road)
-    assert cut.seconds <= (LONGEST_ATTEMPT if keeper.was_busy(road, cut.struck_at) else 0.0)
     sent = len(road.runs)
-    assert session.statistics.in_flight == len(keeper.handles)
     for handle in keeper.handles:
         await handle
     await asyncio.sleep(1000)
     assert len(road.runs) == sent
     assert session.statistics.in_flight == 0
-    road.says.clear()
-    await (await session.start(FLUX, PROMPT, keeper))
+    await start(session, keeper, "another")
+    assert road.prompts[sent:] == ["another"]
     keeper.check(road)
+    await keeper.handles[-1]
 
 
 @every_style
@@ -175,5 +201,67 @@ async def check_aftermath(cut: Cut, session: WiroSession, keeper: Ledger, road: 
 def test_at_every_step_what_went_out_is_known_and_nothing_goes_out_after(
     says: list[Answer | WiroError], style: Style
 ) -> None:
-    steps = sweep(lambda cut: starting(cut, says), style)
-    print(steps)
+    assert sweep(lambda cut: start_alone(cut, says), style) > FEWEST_STEPS
+
+
+@every_style
+@pytest.mark.parametrize("story", ["answered at once", "full at first"])
+def test_at_every_step_of_waiting_for_a_slot_it_goes_to_the_next_in_the_row(
+    story: str, style: Style
+) -> None:
+    assert sweep(lambda cut: start_between(cut, STORIES[story]), style) > FEWEST_STEPS
+
+
+@pytest.mark.parametrize("says", STORIES.values(), ids=STORIES)
+def test_closed_at_any_step_a_session_waits_for_what_is_on_the_wire(
+    says: list[Answer | WiroError],
+) -> None:
+    async def close_meanwhile(cut: Cut) -> None:
+        road, keeper = Road(says), Ledger()
+        async with joined(road, max_in_flight=1) as session:
+
+            async def close() -> None:
+                await session.aclose()
+                keeper.check(road)
+                assert all(handle.is_done for handle in keeper.handles)
+                begun = len(road.began)
+                await asyncio.sleep(1000)
+                assert len(road.began) == begun
+
+            def strike() -> bool:
+                cut.struck_at = now()
+                closing.append(asyncio.ensure_future(close()))
+                return False
+
+            closing: list[asyncio.Task[None]] = []
+            starting = asyncio.ensure_future(start(session, keeper))
+            with cut.arm(strike):
+                await starting
+            await asyncio.gather(*closing)
+            keeper.check(road)
+
+    assert sweep(close_meanwhile, by_cancel) > FEWEST_STEPS
+
+
+@every_style
+def test_work_that_is_begun_is_finished_at_every_step(style: Style) -> None:
+    async def scenario(cut: Cut) -> None:
+        notes: list[str] = []
+
+        async def work() -> str:
+            notes.append("begun")
+            await asyncio.sleep(1)
+            await asyncio.sleep(0)
+            notes.append("finished")
+            return "result"
+
+        async def use() -> None:
+            await asyncio.sleep(1)
+            assert await finish(work()) == "result"
+            notes.append("used")
+
+        was_cancelled = await cut(use)
+        assert notes in ([], ["begun", "finished"], ["begun", "finished", "used"])
+        assert was_cancelled == (notes[-1:] != ["used"])
+
+    assert sweep(scenario, style) >= 5

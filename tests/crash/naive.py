@@ -60,6 +60,8 @@ class Naive:
             await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
             answer = await self._post("/Task/Detail", {"taskid": started["taskid"]})
             task = answer["tasklist"][0]
+            if task["status"] == "task_error":
+                raise Unlucky(task["debugerror"])
         output = task["outputs"][0]
         picture = await self._get(output["url"])
         path = self.out / f"{row['custom_id']}.{output['name'].rpartition('.')[2]}"

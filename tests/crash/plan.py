@@ -10,7 +10,7 @@ import random
 from collections.abc import Mapping
 from pathlib import Path
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 _SHARE_OF_COPIES = 0.3
 _FAULTS_AT_ONCE = 6
@@ -38,6 +38,8 @@ _FAULTS = (
     "cdn:truncate",
     "cdn:status:status=503",
 )
+# One Run each, in this order: not made and not known; made and not known; put off; failed.
+_FAULTS_OF_THE_TOUR = ("Run:drop_before", "Run:drop_after", "Run:limit", "Run:fail_task")
 
 
 @frozen(kw_only=True)
@@ -103,6 +105,13 @@ def draw_plan(settings: Settings, number: int) -> Plan:
         list_lag=rng.choice(_LIST_LAGS),
         picture_pixels=settings.picture_pixels,
     )
+
+
+def plan_tour(settings: Settings, number: int) -> Plan:
+    """Plan a scenario in which everything happens once that can happen to an item."""
+    plan = draw_plan(settings, number)
+    faults = tuple(f"{fault}:times=1" for fault in _FAULTS_OF_THE_TOUR)
+    return evolve(plan, tasks_at_once=2, faults=faults, list_lag=0.0)
 
 
 def make_rows(number: int, prompts: int, rng: random.Random) -> dict[str, dict[str, str]]:

@@ -13,6 +13,7 @@ import http.client
 import io
 import json
 import os
+import pkgutil
 import signal
 import sys
 import tempfile
@@ -20,11 +21,13 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
 from attrs import define, evolve, field, frozen
 
+import wiro_async
 from tests.crash import victim
 
 ROOT = Path(__file__).parents[2]
@@ -84,7 +87,13 @@ class Child:
 
 
 def warm_up() -> None:
-    """Import here what a client imports late, when it reads its options; children have it then."""
+    """Import here what a client imports late, so that its children have it.
+
+    It is quick, and a source that is changed meanwhile does not make them all different.
+    """
+    for module in pkgutil.walk_packages(wiro_async.__path__, "wiro_async."):
+        if not module.name.endswith("__main__"):
+            import_module(module.name)
     with redirect_stderr(io.StringIO()):
         victim.run((), ("batch", "--max-in-flight", "no number"))
     gc.freeze()  # a collection in a child would copy every page that it looks at

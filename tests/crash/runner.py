@@ -13,7 +13,8 @@ import shutil
 import signal
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from attrs import define
 
 from tests.crash.aims import Aim, Picker
 from tests.crash.checker import ERRORS, RESULTS, Scene, check, identity, is_charged, read_lines
-from tests.crash.plan import Plan, Settings, draw_plan
+from tests.crash.plan import Plan, Settings, draw_plan, plan_tour
 from tests.crash.processes import Program, Service, emulating, start
 from tests.crash.story import Story
 
@@ -49,13 +50,24 @@ class Scenario:
     service: Service
     fresh: bool
 
-    def play(self, kills: int) -> None:
+    def play(self, kills: int, first: Aim | None = None) -> None:
         """Kill it so often, let it end, and judge."""
         try:
+            if first is not None:
+                self._run(first)
+                self._lose_a_file()
             self._disturb(kills)
             self._finish(kills)
         except Trouble as trouble:
             self.story.trouble = str(trouble)
+        books = self._judge()
+        tasks = books["tasks"].values()
+        self.story.runs_sent = books["requests"].get("Run", 0)
+        self.story.tasks_made = len(tasks)
+        self.story.tasks_charged = sum(map(is_charged, tasks))
+
+    def _judge(self) -> dict[str, Any]:
+        """Apply the laws to how everything is now; what the books say."""
         books = self.service.books()
         scene = Scene(
             rows=self.plan.rows,
@@ -64,11 +76,8 @@ class Scenario:
             resubmitted=tuple(self.story.resubmitted),
             secrets=self.service.secrets,
         )
-        self.story.sentences = check(scene)
-        tasks = books["tasks"].values()
-        self.story.runs_sent = books["requests"].get("Run", 0)
-        self.story.tasks_made = len(tasks)
-        self.story.tasks_charged = sum(map(is_charged, tasks))
+        self.story.sentences += set(check(scene)) - set(self.story.sentences)
+        return books
 
     def _disturb(self, kills: int) -> None:
         ended = 0
@@ -99,7 +108,8 @@ class Scenario:
         raise Trouble(f"it is not through after {_MOST_RUNS} more runs: {self._statuses()}")
 
     def _run_once_more(self, before: Mapping[str, str]) -> None:
-        """Whatever is done has to stay so, and an exit code of 0 as well."""
+        """What is done is well, and stays so; an exit code of 0 as well."""
+        self._judge()
         code = self._run(Aim())
         if code != 0 or self._statuses() != before:
             raise Trouble(f"run once more when all was done, it exits with {code}")
@@ -189,19 +199,32 @@ class Scenario:
 
 def play(settings: Settings, picker: Picker, number: int, kills: int) -> Story:
     """Play one scenario; its folder is kept if anything is wrong with it."""
-    plan = draw_plan(settings, number)
-    folder = settings.folder / f"scenario-{number}"
+    with staged(settings, draw_plan(settings, number), picker) as scenario:
+        scenario.play(kills)
+    return scenario.story
+
+
+def tour(settings: Settings, picker: Picker, number: int) -> Story:
+    """Play a scenario with one kill, which is made so that it passes every instant there is."""
+    with staged(settings, plan_tour(settings, number), picker) as scenario:
+        scenario.play(1, first=Aim(label="item.after_saved", number=3))
+    return scenario.story
+
+
+@contextmanager
+def staged(settings: Settings, plan: Plan, picker: Picker) -> Iterator[Scenario]:
+    """Make the folder and the service of a scenario; both go when all was well."""
+    folder = settings.folder / f"scenario-{plan.number}"
     folder.mkdir(parents=True)
     plan.write_prompts(folder / "prompts.csv")
-    story = Story(number=number)
     emulator = Program(
         arguments=plan.emulator_options(), folder=folder, log=folder / "emulator.log"
     )
+    story = Story(number=plan.number)
     with emulating(emulator, fresh=settings.fresh) as service:
-        Scenario(plan, picker, picker.rng, story, folder, service, settings.fresh).play(kills)
+        yield Scenario(plan, picker, picker.rng, story, folder, service, settings.fresh)
     if story.is_well and not settings.keeps_all:
         shutil.rmtree(folder)
-    return story
 
 
 def read_files(folder: Path) -> dict[str, bytes]:

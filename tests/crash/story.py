@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from attrs import define, field
 
@@ -59,13 +59,8 @@ def describe(story: Story) -> Iterator[str]:
         yield f"    and {len(story.sentences) - _MOST_SENTENCES} more"
 
 
-def summarize(stories: Sequence[Story], labels: Collection[str]) -> Iterator[str]:
-    """Add the stories up.
-
-    Args:
-        stories: the scenarios.
-        labels: those in the source of the client; none for a client without any.
-    """
+def summarize(stories: Sequence[Story]) -> Iterator[str]:
+    """Add the stories up."""
     struck = sum((story.struck for story in stories), Counter[str]())
     yield f"{struck.total()} kills"
     width = max(map(len, struck), default=0)
@@ -79,14 +74,15 @@ def summarize(stories: Sequence[Story], labels: Collection[str]) -> Iterator[str
         f"{sum(story.tasks_made for story in stories)} tasks made, "
         f"{sum(story.tasks_charged for story in stories)} charged"
     )
-    passed = sum((story.passed for story in stories), Counter[str]())
     yield (
-        f"{passed['item.found']} unknown found by search, "
+        f"{sum(story.passed['item.found'] for story in stories)} unknown found by search, "
         f"{sum(story.held for story in stories)} held "
         f"({sum(story.held_made for story in stories)} of them had a task), "
         f"{sum(len(story.resubmitted) for story in stories)} times chosen to be run again"
     )
-    if labels:
-        never = ", ".join(sorted(set(labels) - passed.keys())) or "none"
-        yield f"{len(labels)} instants in the source; passed by no run: {never}"
     yield f"{sum(len(story.sentences) for story in stories)} violations"
+
+
+def never_passed(stories: Sequence[Story], labels: Iterable[str]) -> list[str]:
+    """Give the labels that no run passed: nothing is proven of those."""
+    return sorted(set(labels).difference(*(story.passed for story in stories)))

@@ -20,6 +20,7 @@ from wiro_async.task import JsonObject, JsonValue
 
 LINK_BYTES = 16
 ORIGIN = bytes(LINK_BYTES)
+_MOST_RUNS = 2**31
 
 # The links of all events, beside the digests of the requests that they are about.
 _EVENTS = (
@@ -95,11 +96,12 @@ def verify_runs(connection: sqlite3.Connection) -> None:
     Raises:
         ValueError: if one was.
     """
-    runs = "SELECT coalesce(max(value), 0) FROM meta WHERE name = 'run'"
-    (last,) = connection.execute(runs).fetchone()
-    require(last in range(2**31), "the number of the last run is none")
-    for (run,) in connection.execute("SELECT DISTINCT abs(run) FROM items"):
-        require(run in range(last + 1), f"an item was met in run {run}, the last one was {last}")
+    row = connection.execute("SELECT value FROM meta WHERE name = 'run'").fetchone()
+    last = row[0] if row else 0
+    require(isinstance(last, int) and 0 <= last <= _MOST_RUNS, "the last run's number is none")
+    for (run,) in connection.execute("SELECT DISTINCT run FROM items"):
+        is_one = isinstance(run, int) and abs(run) <= last
+        require(is_one, f"an item was met in run {run}, and the last one was {last}")
 
 
 def verify_tables(connection: sqlite3.Connection, schema: str) -> None:

@@ -66,6 +66,10 @@ class Journal(Protocol):
         """Note where an item stands; on the disk when this returns."""
         ...
 
+    def note_sent(self, position: int, attempt: int) -> None:
+        """Note, for the case that this process is killed, that a Run's body goes out next."""
+        ...
+
     async def left_over(self) -> list[Entry]:
         """The items that an earlier run left unsettled; asked for once, before any plan."""
         ...
@@ -101,6 +105,9 @@ class Memory:
         return Entry(position=len(self._seen), request=request)
 
     async def write(self, position: int, state: State, facts: JsonObject) -> None:
+        """Note nothing."""
+
+    def note_sent(self, position: int, attempt: int) -> None:
         """Note nothing."""
 
     async def left_over(self) -> list[Entry]:

@@ -28,6 +28,7 @@ from wiro_async.batch.entries import Entry, Totals
 from wiro_async.batch.lock import Lock, take_lock
 from wiro_async.batch.opening import open_store
 from wiro_async.batch.requests import BatchRequest
+from wiro_async.batch.sentlog import SentLog, log_path, read_log, start_log
 from wiro_async.batch.states import State
 from wiro_async.batch.store import Store
 from wiro_async.crashpoints import passing
@@ -68,6 +69,7 @@ class FileJournal:
     _thread: threading.Thread | None = field(init=False, default=None)
     _ended: asyncio.Event = field(init=False, factory=asyncio.Event)
     _broken: JournalError | None = field(init=False, default=None)
+    _sent: SentLog | None = field(init=False, default=None)
 
     async def open(self) -> None:
         """Take the lock, open the file and verify it, on the thread.
@@ -90,9 +92,25 @@ class FileJournal:
         await self._ask(lambda store: store.change(position, state, facts))
         passing("journal.wrote")
 
+    def note_sent(self, position: int, attempt: int) -> None:
+        """Note, for the case that this process is killed, that a Run's body goes out next.
+
+        Raises:
+            JournalError: if the system does not take it.
+        """
+        assert self._sent is not None  # noqa: S101 - made before anything is left over
+        try:
+            self._sent.add(position, attempt)
+        except OSError as error:
+            raise JournalError(f"{log_path(self.path)}: {error}") from None
+
     async def left_over(self) -> list[Entry]:
         """The items that an earlier run left unsettled; asked for once, before any plan."""
-        return await self._ask(lambda store: store.left_over())
+        sent = read_log(log_path(self.path))
+        left = await self._ask(lambda store: store.left_over(sent))
+        # Only now: what the log before says is in the journal.
+        self._sent = await self._ask(lambda _: start_log(log_path(self.path)))
+        return left
 
     async def replay(
         self, states: tuple[State, ...], take: Callable[[Iterator[Entry]], None]
@@ -143,6 +161,8 @@ class FileJournal:
         finally:
             with suppress(OSError, sqlite3.Error):
                 store.close()
+            if self._sent is not None:
+                self._sent.close()
             passing("journal.closed")
             with suppress(OSError):
                 lock.release()

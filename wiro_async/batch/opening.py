@@ -76,10 +76,14 @@ def open_store(path: Path) -> Store:
         OSError: if the disk does not take it.
         sqlite3.Error: likewise.
     """
+    undo = path.with_name(f"{path.name}-journal")
     if not path.exists():
+        if undo.exists():
+            raise _damaged(path, f"it is gone, and {undo.name} that belongs to it is still there")
         _make(path)
     _recognise(path)
-    _rehearse(path)
+    if undo.exists():
+        _rehearse(path, undo)
     store = _read(path, path)
     try:
         store.begin()
@@ -112,11 +116,8 @@ def _recognise(path: Path) -> None:
         raise _damaged(path, "its head is not what was written")
 
 
-def _rehearse(path: Path) -> None:
+def _rehearse(path: Path, undo: Path) -> None:
     """Where SQLite has a transaction to undo, see on a copy that a whole journal comes of it."""
-    undo = path.with_name(f"{path.name}-journal")
-    if not undo.is_file():
-        return
     with undo.open("rb") as file:
         if file.read(len(_UNDO_MAGIC)) != _UNDO_MAGIC:
             return

@@ -244,7 +244,7 @@ class Pipeline:
         """Look for what an unknown Run may have made; the item, if that is its end."""
         error = progress.unknown or _from_journal(progress)
         if progress.state is State.INTENT:
-            await progress.move(State.UNKNOWN, evidence=error.evidence)
+            await progress.move(State.UNKNOWN, evidence=error.evidence, attempt=None)
         passing("item.before_search")
         task = await self._find(progress, error)
         if task is not None:

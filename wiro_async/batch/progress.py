@@ -78,29 +78,33 @@ class Progress:
     async def before_sending(self) -> None:
         """Note that the Run goes out; if that fails it does not."""
         passing("item.before_intent")
-        await self.move(State.INTENT, sent_at=time.time())
         self.tries += 1
+        await self.move(State.INTENT, sent_at=time.time(), attempt=self.tries)
         passing("item.after_intent")
+
+    def before_body(self) -> None:
+        """Note that it is certain no more that it was not sent."""
+        self.journal.note_sent(self.position, self.tries)
 
     async def on_handle(self, handle: TaskHandle) -> None:
         """A task was made."""
         self.handle = handle
         self.unknown = None
         passing("item.before_submitted")
-        await self.move(State.SUBMITTED, task_id=handle.task_id, token=handle.token)
+        await self.move(State.SUBMITTED, task_id=handle.task_id, token=handle.token, attempt=None)
         passing("item.after_submitted")
 
     async def on_unknown(self, error: RunOutcomeUnknown) -> None:
         """A task may have been made."""
         self.unknown = error
-        await self.move(State.UNKNOWN, evidence=error.evidence)
+        await self.move(State.UNKNOWN, evidence=error.evidence, attempt=None)
         passing("item.after_unknown")
 
     async def on_no_task(self, error: WiroError) -> None:  # noqa: ARG002 - as declared
         """No task was made."""
         if self.state is State.INTENT:
             passing("item.before_cleared")
-            await self.move(State.PLANNED, sent_at=None)
+            await self.move(State.PLANNED, sent_at=None, attempt=None)
             passing("item.after_cleared")
 
     def end(self, error: WiroError | None, now: float) -> BatchItem:

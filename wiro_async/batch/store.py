@@ -112,9 +112,23 @@ class Store:
         )
         self._append((position, state, text), row[1], task_names(state, facts))
 
-    def left_over(self) -> list[Entry]:
-        """The items that an earlier run left unsettled, to be seen to before anything is begun."""
-        left = list(self.entries(*UNSETTLED))
+    def left_over(self, sent: frozenset[tuple[int, int]] | None) -> list[Entry]:
+        """The items that an earlier run left unsettled, to be seen to before anything is begun.
+
+        Args:
+            sent: the positions and attempts whose Runs went out in that run; None if nobody can
+                tell. An intent that is not among them is planned again: nothing was sent.
+        """
+        left = []
+        for entry in list(self.entries(*UNSETTLED)):
+            attempt = (entry.position, entry.facts.get("attempt"))
+            if entry.state is State.INTENT and sent is not None and attempt not in sent:
+                gone = ("attempt", "sent_at")
+                kept = {name: fact for name, fact in entry.facts.items() if name not in gone}
+                self.change(entry.position, State.PLANNED, kept)
+                passing("store.unsent")
+            else:
+                left.append(entry)
         # Below nought: seen to in this run, and not named by its input yet.
         self._connection.executemany(
             "UPDATE items SET run = ? WHERE position = ?",

@@ -17,7 +17,7 @@ from pathlib import Path
 from wiro_async.batch.entries import check_same
 from wiro_async.batch.journal import FileJournal, open_journal
 from wiro_async.batch.requests import BatchRequest
-from wiro_async.batch.states import State
+from wiro_async.batch.states import UNSETTLED, State
 from wiro_async.batch.store import Store
 from wiro_async.errors import InvalidRequest, JournalError, SourceError
 
@@ -55,7 +55,7 @@ def _claim(store: Store, *, is_emulated: bool) -> None:
         )
     store.put(_SERVICE, mine)
     if is_emulated:
-        for entry in list(store.left_over()):
+        for entry in list(store.entries(*UNSETTLED)):
             store.change(entry.position, State.PLANNED, {})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import re
@@ -36,6 +37,14 @@ sys.stdin.read()
 WITH_A_WORKER = (
     "subprocess.Popen([sys.executable, '-c', 'import sys; sys.stdin.read()'], close_fds=False)"
 )
+
+FORKED_AND_RELEASED = """
+import os
+if not os.fork():
+    sys.stdin.read()
+    os._exit(0)
+lock.release()
+"""
 
 
 @pytest.fixture
@@ -123,20 +132,8 @@ def test_a_worker_that_outlives_the_process_does_not_hold_it(path: Path) -> None
 
 
 def test_a_process_forked_meanwhile_does_not_keep_it(path: Path) -> None:
-    taken = take_lock(path)
-    reading, writing = os.pipe()
-    child = os.fork()
-    if not child:  # pragma: no cover - it does nothing but live
-        os.close(writing)
-        os.read(reading, 1)
-        os._exit(0)
-    os.close(reading)
-    try:
-        taken.release()
+    with holder(path, FORKED_AND_RELEASED):
         take_lock(path).release()
-    finally:
-        os.close(writing)
-        os.waitpid(child, 0)
 
 
 def test_a_link_is_not_followed(path: Path, lock_file: Path) -> None:
@@ -189,7 +186,7 @@ def test_a_file_system_without_locks_is_told_and_nothing_is_left_open(
         closed.append(number)
         close(number)
 
-    monkeypatch.setattr(lock.fcntl, "flock", fail)
+    monkeypatch.setattr(fcntl, "flock", fail)
     monkeypatch.setattr(os, "close", count)
     with pytest.raises(OSError, match=os.strerror(errno.ENOLCK)):
         take_lock(path)
