@@ -245,7 +245,10 @@ REQUIRED: frozenset[tuple[str, str]] = frozenset(
             ("refused", "no such name", "no answer", "no answer, request timeout", "cancelled"),
         ),
         *product(("proxy",), ("CONNECT refused", "CONNECT cut", "CONNECT stall", "answer")),
-        *product(("before sending",), ("cut", "reset", "slow", "raises", "cancelled")),
+        *product(
+            ("before sending",),
+            ("cut", "reset", "slow", "slow, then no answer", "raises", "cancelled"),
+        ),
         *product(("early refusal", "early refusal, tls", "early 100"), ("cut", "reset", "stall")),
         *product(("early answer",), ("half", "garbage")),
         *product(("garbage",), (*GARBAGE, "half a packed body", "a later chunk that is none")),

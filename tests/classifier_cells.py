@@ -179,6 +179,8 @@ def before_sending() -> Iterator[Cell]:
         await forever()
 
     yield answered("before sending", "slow", saying(ANSWER), before=dawdle, timeouts=FAST)
+    late = then(whole, stall)
+    yield unknown("before sending", "slow, then no answer", late, before=dawdle, timeouts=FAST)
     refused = unknown(
         "before sending", "raises", saying(ANSWER), before=refuse, hears=Hears.NOTHING
     )

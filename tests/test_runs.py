@@ -108,18 +108,24 @@ async def start(session: WiroSession, keeper: Clocked) -> TaskHandle:
 @pytest.mark.parametrize(
     ("steps", "told", "kind"),
     [
-        ([started()], ["before sending", "handle"], None),
-        ([EMPTY], ["before sending", "no task"], InsufficientBalance),
-        ([LOST], ["before sending", "unknown"], RunOutcomeUnknown),
-        ([answered({}, http_status=500)], ["before sending", "unknown"], RunOutcomeUnknown),
+        ([started()], ["before sending", "before body", "handle"], None),
+        ([EMPTY], ["before sending", "before body", "no task"], InsufficientBalance),
+        ([LOST], ["before sending", "before body", "unknown"], RunOutcomeUnknown),
+        (
+            [answered({}, http_status=500)],
+            ["before sending", "before body", "unknown"],
+            RunOutcomeUnknown,
+        ),
         (
             [full(5), started()],
-            ["before sending", "no task", "before sending", "handle"],
+            ["before sending", "before body", "no task"]
+            + ["before sending", "before body", "handle"],
             None,
         ),
         (
             [too_fast("3"), RequestNotSent("reset"), started()],
-            ["before sending", "no task"] * 2 + ["before sending", "handle"],
+            ["before sending", "before body", "no task"] * 2
+            + ["before sending", "before body", "handle"],
             None,
         ),
     ],
@@ -220,7 +226,7 @@ def test_a_caller_that_is_cancelled_on_the_wire_leaves_the_keeper_informed() -> 
             with suppress(asyncio.CancelledError):
                 await starting
             assert starting.cancelled()
-            assert keeper.told == ["before sending", "handle"]
+            assert keeper.told == ["before sending", "before body", "handle"]
             assert keeper.at == [0.0, 6.0], "the writing down is waited for as well"
             (handle,) = keeper.handles
             assert (await handle).succeeded

@@ -79,7 +79,7 @@ def in_step() -> Iterator[None]:
     with (
         mock.patch.object(FileJournal, "open", open_in_step),
         mock.patch.object(sqlite3, "connect", connect_carelessly),
-        mock.patch.object(os, "fsync", lambda _: None),
+        mock.patch.object(os, "fsync"),
         mock.patch.dict(_switch, is_on=True),
     ):
         yield

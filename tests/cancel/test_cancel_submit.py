@@ -76,7 +76,12 @@ class Road(ScriptedTransport):
     def runs(self) -> list[Asked]:
         return [asked for asked in self.asked if asked.endpoint == "/Run"]
 
-    async def send(self, request: Request, headers: Mapping[str, str], **notes: Any) -> Answer:
+    async def send(
+        self,
+        request: Request,
+        headers: Mapping[str, str],
+        **notes: Any,  # noqa: ANN401 - handed on
+    ) -> Answer:
         if not request.is_billable:
             return await super().send(request, headers)
         self.began.append(now())

@@ -146,6 +146,7 @@ class Batch:
                 await self._group.__aexit__(None, None, None)
             finally:
                 self._receive.close()
+                self._drop_stale_lines()
                 self._refresh()
                 self._is_over = True
                 with anyio.CancelScope(shield=True):
@@ -293,6 +294,13 @@ class Batch:
                 self.stop(error)
         self._summary.add(item)
         return item
+
+    def _drop_stale_lines(self) -> None:
+        if self._pipeline.gone:
+            try:
+                self._files.drop_stale(self._pipeline.gone)
+            except OutputDirectoryError as error:
+                self.stop(error)
 
     def _refresh(self) -> None:
         if self._group is None or self._is_over:

@@ -161,8 +161,9 @@ class FileJournal:
         finally:
             with suppress(OSError, sqlite3.Error):
                 store.close()
-            if self._sent is not None:
-                self._sent.close()
+            with suppress(OSError):
+                if self._sent is not None:
+                    self._sent.close()
             passing("journal.closed")
             with suppress(OSError):
                 lock.release()

@@ -10,7 +10,8 @@ out that is not on the wire yet; it does not touch what is.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
@@ -28,9 +29,13 @@ from wiro_async.errors import (
     AuthenticationFailed,
     CostLimitReached,
     InsufficientBalance,
+    InvalidRequest,
+    NotFound,
     OutputDirectoryError,
     RequestNotSent,
+    RequestRefused,
     RunOutcomeUnknown,
+    SessionStateError,
     TaskCancelled,
     TaskError,
     TaskFailed,
@@ -47,7 +52,10 @@ STOPPING = (
     InsufficientBalance,
     OutputDirectoryError,
     RequestNotSent,
+    SessionStateError,
 )
+# Of the request itself: it would be refused another time as well.
+_REFUSALS = (InvalidRequest, NotFound, RequestRefused)
 
 
 @define(eq=False)
@@ -66,13 +74,15 @@ class Pipeline:
     is_cancelling: bool = False
     has_left_some: bool = False
     """Whether an item was read and not begun."""
-    _starts: set[anyio.CancelScope] = field(init=False, factory=set)
+    gone: set[str] = field(init=False, factory=set)
+    """The ids of items that were saved, and whose files are not there any more."""
+    _waiting: set[anyio.CancelScope] = field(init=False, factory=set)
 
     def submit_nothing_more(self) -> None:
         """Let out nothing that is not on the wire."""
         self.is_stopped = True
-        for start in self._starts:
-            start.cancel()
+        for scope in self._waiting:
+            scope.cancel()
 
     async def carry_out(self, progress: Progress) -> BatchItem | None:
         """Take an item to its end; None if it was not begun."""
@@ -108,6 +118,7 @@ class Pipeline:
                 if await is_whole(item.files):
                     return item
                 passing("item.files_are_gone")
+                self.gone.add(item.custom_id)
                 await progress.move(State.TERMINAL, files=None)
             case State.SKIPPED:
                 return earlier_item(progress.planned, self.directory)
@@ -132,11 +143,14 @@ class Pipeline:
                     raise
 
     async def _run(self, progress: Progress) -> BatchItem | None:
+        # Before a place in flight is taken: who waits for money must not hold up those who have a
+        # task already, and whose end may leave some.
+        await self._reserve(progress)
         async with self.in_flight:
-            if progress.state is not State.PLANNED:
-                handle: TaskHandle | None = await self._adopt(progress)
+            if progress.state is State.PLANNED:
+                handle = await self._start(progress)
             else:
-                handle = None if self.is_stopped else await self._start(progress)
+                handle = await self._adopt(progress)
             if handle is None:
                 self.has_left_some = True
                 return None
@@ -188,35 +202,46 @@ class Pipeline:
         await progress.move(State.PLANNED, **{**dict.fromkeys(progress.facts), **kept})
         passing("item.planned_again")
 
+    async def _reserve(self, progress: Progress) -> None:
+        if progress.state is State.PLANNED:
+            request = progress.request
+            with self._stoppable():
+                await self.purse.reserve(progress.position, request.model or "", request.params)
+
     async def _start(self, progress: Progress) -> TaskHandle | None:
         """Start the task, unless the batch is stopped while this waits for its turn.
 
-        A scope cancels the wait for a slot, and leaves a Run that is on the wire to its end.
+        A stop ends the wait for a slot, and leaves a Run that is on the wire to its end.
         """
-        request = progress.request
-        model = request.model or ""
-        with anyio.CancelScope() as scope:
-            self._starts.add(scope)
-            try:
-                await self.purse.reserve(progress.position, model, request.params)
-                await self.runner.start(model, request.params, progress)
-            except WiroError as error:
-                await self._not_started(progress, error)
-                raise
-            finally:
-                self._starts.discard(scope)
-        if progress.handle is None and progress.unknown is None:
-            self.purse.release(progress.position)
+        if not self.is_stopped:
+            with self._stoppable():
+                try:
+                    request = progress.request
+                    await self.runner.start(request.model or "", request.params, progress)
+                except WiroError as error:
+                    await self._not_started(progress, error)
+                    raise
         if progress.unknown is not None:
             raise progress.unknown
+        if progress.handle is None:
+            self.purse.release(progress.position)
         return progress.handle
 
+    @contextmanager
+    def _stoppable(self) -> Iterator[None]:
+        with anyio.CancelScope() as scope:
+            self._waiting.add(scope)
+            try:
+                yield
+            finally:
+                self._waiting.discard(scope)
+
     async def _not_started(self, progress: Progress, error: WiroError) -> None:
-        """Note a refusal that will be the same another time; the rest stays planned."""
+        """Note a refusal that will be the same another time; what only came now stays planned."""
         if isinstance(error, RunOutcomeUnknown) or progress.handle is not None:
             return
         self.purse.release(progress.position)
-        if progress.state is State.PLANNED and not isinstance(error, STOPPING):
+        if progress.state is State.PLANNED and isinstance(error, _REFUSALS):
             await progress.move(State.FAILED, status=ItemStatus.REFUSED, error=error_facts(error))
 
     async def _adopt(self, progress: Progress) -> TaskHandle:
@@ -260,7 +285,7 @@ class Pipeline:
                 await progress.move(State.PLANNED, sent_at=None, evidence=None)
                 passing("item.resubmitted")
                 return None
-            case "skip":
+            case "skip" if not self.is_stopped:
                 facts = error_facts(error)
                 await progress.move(State.SKIPPED, status=ItemStatus.SKIPPED, error=facts)
                 return evolve(progress.end(error, self.now()), status=ItemStatus.SKIPPED)

@@ -119,16 +119,16 @@ class Store:
             sent: the positions and attempts whose Runs went out in that run; None if nobody can
                 tell. An intent that is not among them is planned again: nothing was sent.
         """
-        left = []
-        for entry in list(self.entries(*UNSETTLED)):
-            attempt = (entry.position, entry.facts.get("attempt"))
-            if entry.state is State.INTENT and sent is not None and attempt not in sent:
-                gone = ("attempt", "sent_at")
-                kept = {name: fact for name, fact in entry.facts.items() if name not in gone}
-                self.change(entry.position, State.PLANNED, kept)
+        for entry in list(self.entries(State.INTENT)):
+            facts = dict(entry.facts)
+            attempt = (entry.position, facts.pop("attempt", None))
+            if sent is not None and attempt not in sent:
+                facts.pop("sent_at", None)
+                self.change(entry.position, State.PLANNED, facts)
                 passing("store.unsent")
-            else:
-                left.append(entry)
+            else:  # noted, since the log that tells of it is about to be replaced
+                self.change(entry.position, State.UNKNOWN, facts)
+        left = list(self.entries(*UNSETTLED))
         # Below nought: seen to in this run, and not named by its input yet.
         self._connection.executemany(
             "UPDATE items SET run = ? WHERE position = ?",

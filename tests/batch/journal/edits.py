@@ -6,12 +6,10 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-_SAVED = "(SELECT position FROM items WHERE state = 'saved' LIMIT 1)"
-_LAST = "(SELECT max(seq) FROM events)"
-
+# Item 6 of `make_mixed` is saved, and its last event has the number 130.
 EDITS: dict[str, tuple[str, ...]] = {
-    "the last event is gone": (f"DELETE FROM events WHERE seq = {_LAST}",),
-    "the last nine events are gone": (f"DELETE FROM events WHERE seq > {_LAST} - 9",),
+    "the last event is gone": ("DELETE FROM events WHERE seq = 130",),
+    "the last nine events are gone": ("DELETE FROM events WHERE seq > 121",),
     "an event in the middle is gone": ("DELETE FROM events WHERE seq = 50",),
     "the first event is gone": ("DELETE FROM events WHERE seq = 1",),
     "all events are gone": ("DELETE FROM events",),
@@ -22,10 +20,10 @@ EDITS: dict[str, tuple[str, ...]] = {
         "DELETE FROM events",
         "DELETE FROM meta",
     ),
-    "an item is gone": (f"DELETE FROM items WHERE position = {_SAVED}",),
+    "an item is gone": ("DELETE FROM items WHERE position = 6",),
     "an item is gone with its events": (
-        f"DELETE FROM events WHERE position = {_SAVED}",
-        f"DELETE FROM items WHERE position = {_SAVED}",
+        "DELETE FROM events WHERE position = 6",
+        "DELETE FROM items WHERE position = 6",
     ),
     "two events have changed places": (
         "UPDATE events SET seq = -1 WHERE seq = 20",
@@ -43,20 +41,17 @@ EDITS: dict[str, tuple[str, ...]] = {
     ),
     "the model is another": ("UPDATE items SET model = 'other/model'",),
     "the metadata are gone": ("UPDATE items SET metadata = '{}'",),
-    "a saved item is planned again": (
-        f"UPDATE items SET state = 'planned' WHERE position = {_SAVED}",
-    ),
+    "a saved item is planned again": ("UPDATE items SET state = 'planned' WHERE position = 6",),
     "a saved item is planned again, in both tables": (
-        f"UPDATE events SET state = 'planned' WHERE position = {_SAVED} AND state = 'saved'",
-        f"UPDATE items SET state = 'planned' WHERE position = {_SAVED}",
+        "UPDATE events SET state = 'planned' WHERE position = 6 AND state = 'saved'",
+        "UPDATE items SET state = 'planned' WHERE position = 6",
     ),
     "facts tell another task": (
-        f"UPDATE items SET facts = json_set(facts, '$.task_id', '7') WHERE position = {_SAVED}",
+        "UPDATE items SET facts = json_set(facts, '$.task_id', '7') WHERE position = 6",
     ),
-    "facts tell another cost, in both tables": tuple(
-        f"UPDATE {table} SET facts = json_set(facts, '$.record.totalcost', '9.99') "
-        f"WHERE position = {_SAVED} AND state = 'saved'"
-        for table in ("events", "items")
+    "facts tell another cost, in both tables": (
+        "UPDATE events SET facts = replace(facts, '0.0035', '9.9900') WHERE position = 6",
+        "UPDATE items SET facts = replace(facts, '0.0035', '9.9900') WHERE position = 6",
     ),
     "facts that are no JSON": ("UPDATE items SET facts = 'facts'",),
     "facts that are no text": ("UPDATE items SET facts = x'ff'",),
@@ -67,12 +62,12 @@ EDITS: dict[str, tuple[str, ...]] = {
     "the tokens are gone": ("UPDATE events SET token = NULL WHERE token IS NOT NULL",),
     "tokens that there were not": ("UPDATE events SET token = 't' WHERE token IS NULL",),
     "an event too many": (
-        f"INSERT INTO events SELECT {_LAST} + 1, 1, state, facts, at, link, NULL, NULL "
-        "FROM events WHERE seq = 1",
+        "INSERT INTO events SELECT 131, 1, state, facts, at, link, NULL, NULL FROM events LIMIT 1",
     ),
     "an item too many": (
-        "INSERT INTO items SELECT 1000, 'another', model, params, metadata, digest, state, "
-        "facts, run FROM items WHERE position = 1",
+        "CREATE TEMP TABLE one AS SELECT * FROM items WHERE position = 1",
+        "UPDATE one SET position = 1000, custom_id = 'another'",
+        "INSERT INTO items SELECT * FROM one",
     ),
     "another head": ("UPDATE meta SET value = zeroblob(16) WHERE name = 'head'",),
     "the head is gone": ("DELETE FROM meta WHERE name = 'head'",),
@@ -82,15 +77,14 @@ EDITS: dict[str, tuple[str, ...]] = {
         "UPDATE meta SET value = -1 WHERE name = 'run'",
         "UPDATE items SET run = 0",
     ),
-    "more runs than can be": (f"UPDATE meta SET value = {2**63 - 1} WHERE name = 'run'",),
+    "more runs than can be": ("UPDATE meta SET value = 9223372036854775807 WHERE name = 'run'",),
     "an item was met by the next run": ("UPDATE items SET run = 3 WHERE position = 1",),
     "an item was left over to the next run": ("UPDATE items SET run = -3 WHERE position = 1",),
     "an item was met in no run": ("UPDATE items SET run = 'x' WHERE position = 1",),
     "an index is gone": ("DROP INDEX events_by_task",),
     "a table too many": ("CREATE TABLE notes (a)",),
     "names that are read as numbers": (
-        "UPDATE sqlite_master SET sql = replace(sql, 'custom_id TEXT', 'custom_id TEYT') "
-        "WHERE name = 'items'",
+        "UPDATE sqlite_master SET sql = replace(sql, 'custom_id TEXT', 'custom_id TEYT')",
     ),
 }
 

@@ -122,7 +122,7 @@ def read(path: Path) -> Held:
             spent=store.totals.spent,
             known=store.knows(asked | {"a stranger's"}),
             peeked=tuple(store.peek(f"{number:06d}") for number in range(MIXED_ITEMS)),
-            left_over=tuple(store.left_over()),
+            left_over=tuple(store.left_over(None)),
             planned=tuple(store.plan(request(number)) for number in range(MIXED_ITEMS)),
             end_of_chain=end,
         )

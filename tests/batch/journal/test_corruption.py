@@ -14,18 +14,15 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from attrs import frozen
 
 from tests.batch.journal.edits import EDITS, edit
+from tests.batch.journal.judging import Whole, files, judge, refusal
 from tests.batch.journal.stage import (
     MIXED_ITEMS,
     NAME,
-    Held,
     bring_to,
-    make_mixed,
     opened,
     read,
-    request,
 )
 from tests.batch.source_cases import FLUX
 from tests.batch.test_engine_emulator import place
@@ -35,6 +32,13 @@ from wiro_async.batch.states import State
 from wiro_async.errors import JournalError
 
 PAGE = 4096
+
+
+@pytest.fixture
+def path(tmp_path: Path, whole: Whole) -> Path:
+    path = tmp_path / NAME
+    path.write_bytes(whole.content)
+    return path
 
 
 def test_undamaged_it_is_what_was_written(path: Path, whole: Whole) -> None:

@@ -185,7 +185,7 @@ def test_what_is_left_over_is_given_once(path: Path) -> None:
     unsettled = [number for number in range(40) if state_of(number) in UNSETTLED]
     with opened(path) as store:
         store.begin()
-        left = store.left_over()
+        left = store.left_over(None)
         assert [entry.request for entry in left] == [*map(request, unsettled)]
         assert [entry.state for entry in left] == [*map(state_of, unsettled)]
         for number in range(40):
@@ -196,7 +196,7 @@ def test_what_is_left_over_is_given_once(path: Path) -> None:
         store.commit()
     with opened(path) as store:  # what was given in one run is given again in the next
         store.begin()
-        assert store.left_over() == left
+        assert store.left_over(None) == left
 
 
 def test_a_left_over_item_is_held_against_its_request_as_well(path: Path) -> None:
@@ -206,7 +206,7 @@ def test_a_left_over_item_is_held_against_its_request_as_well(path: Path) -> Non
         store.commit()
     with opened(path) as store:
         store.begin()
-        store.left_over()
+        store.left_over(None)
         with pytest.raises(InvalidRequest, match="seed was not there and is now '1'"):
             store.plan(request(1, seed=1))
 
