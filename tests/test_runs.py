@@ -118,8 +118,7 @@ async def start(session: WiroSession, keeper: Clocked) -> TaskHandle:
         ),
         (
             [full(5), started()],
-            ["before sending", "before body", "no task"]
-            + ["before sending", "before body", "handle"],
+            ["before sending", "before body", "no task", "before sending", "before body", "handle"],
             None,
         ),
         (

@@ -225,14 +225,25 @@ def play(
 
 def sweep(scenario: Scenario, style: Style) -> int:
     """Play it cancelled after 0, 1, 2, ... steps, until it ends undisturbed; the steps it took."""
-    for number in itertools.count():
-        cut = Cut(style, AfterSteps(number))
-        try:
-            play(scenario, cut)
-        except BaseException as error:
-            error.add_note(f"cancelled after {number} steps")
-            raise
-        if not cut.was_called_for:
-            gc.collect()  # an exception that nobody fetched is told when its task is collected
-            return number
+    with _collected():
+        for number in itertools.count():
+            cut = Cut(style, AfterSteps(number))
+            try:
+                play(scenario, cut)
+            except BaseException as error:
+                error.add_note(f"cancelled after {number} steps")
+                raise
+            if not cut.was_called_for:
+                return number
     raise AssertionError
+
+
+@contextmanager
+def _collected() -> Iterator[None]:
+    """Collect what is left behind: an error that nobody fetched is told when its task goes."""
+    gc.freeze()  # what was there before is of no interest, and much
+    try:
+        yield
+        gc.collect()
+    finally:
+        gc.unfreeze()

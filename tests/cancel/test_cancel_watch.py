@@ -32,7 +32,7 @@ from wiro_async.protocol.matching import LostRun
 from wiro_async.protocol.responses import Answer
 from wiro_async.session import WiroSession
 
-FEWEST_STEPS = 8
+FEWEST_STEPS = 7
 TRIP, RUNNING = 0.5, 12.0
 Verb = Callable[[WiroSession, TaskHandle], Coroutine[Any, Any, object]]
 

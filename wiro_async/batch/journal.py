@@ -158,6 +158,9 @@ class FileJournal:
             return
         try:
             self._work(store)
+            with suppress(OSError, sqlite3.Error):
+                if self._broken is None and not any(store.entries(State.INTENT)):
+                    log_path(self.path).unlink(missing_ok=True)  # it has no doubt to settle
         finally:
             with suppress(OSError, sqlite3.Error):
                 store.close()

@@ -30,11 +30,12 @@ _PRIVATE = 0o600
 # SQLite could not read; that says nothing about what stands there.
 _OF_THE_DISK = ("SQLITE_IOERR", "SQLITE_FULL", "SQLITE_BUSY", "SQLITE_CANTOPEN")
 # SQLite's documentation, "Database File Format": the head of a file, in whose bytes 18 and 19
-# stand two ones where there is no write-ahead log, and the first bytes of a journal of its own.
+# stand two ones where there is no write-ahead log. A journal of its own that begins with a
+# nought, or is empty, was finished.
 _HEAD_BYTES = 100
 _MAGIC = b"SQLite format 3\0"
 _NO_LOG = b"\1\1"
-_UNDO_MAGIC = bytes.fromhex("d9d505f920a163d7")
+_NOTHING_TO_UNDO = (b"", b"\0")
 
 _SCHEMA = f"""
 PRAGMA application_id = {_APPLICATION_ID};
@@ -119,7 +120,7 @@ def _recognise(path: Path) -> None:
 def _rehearse(path: Path, undo: Path) -> None:
     """Where SQLite has a transaction to undo, see on a copy that a whole journal comes of it."""
     with undo.open("rb") as file:
-        if file.read(len(_UNDO_MAGIC)) != _UNDO_MAGIC:
+        if file.read(1) in _NOTHING_TO_UNDO:
             return
     with TemporaryDirectory() as folder:
         try:

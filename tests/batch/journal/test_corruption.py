@@ -50,7 +50,7 @@ def test_undamaged_it_is_what_was_written(path: Path, whole: Whole) -> None:
 def test_a_flipped_bit_is_found_or_means_nothing(path: Path, whole: Whole) -> None:
     outcomes: Counter[str] = Counter()
     for place_of_it in range(len(whole.content)):
-        if place_of_it % PAGE >= 100 and place_of_it % 61:
+        if place_of_it % PAGE >= 100 and place_of_it % 97:
             continue
         damaged = bytearray(whole.content)
         damaged[place_of_it] ^= 1 << random.Random(place_of_it).randrange(8)  # noqa: S311
