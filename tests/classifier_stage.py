@@ -102,11 +102,18 @@ class Cell:
 
 @define(repr=False)
 class Play:
-    """What happened: on the caller's side, and as the server saw it."""
+    """What happened: on the caller's side, and as the server saw it.
+
+    Attributes:
+        calls: how often `before_sending` was awaited.
+        notes: how often `before_body` was called.
+        carried: the bytes that the server read of the attempt, by connection.
+    """
 
     cell: Cell
     outcome: Answer | BaseException | None = None
     calls: int = 0
+    notes: int = 0
     carried: list[bytes] = field(factory=list)
 
     @property
@@ -174,8 +181,11 @@ async def attempt(
         await cell.before(server)
         after.append(asyncio.create_task(release(server)))
 
+    def before_body() -> None:
+        performed.notes += 1
+
     sending = asyncio.create_task(
-        transport.send(cell.request, SIGNED, before_sending=before_sending)
+        transport.send(cell.request, SIGNED, before_sending=before_sending, before_body=before_body)
     )
     if cell.crowd:
         await settle()
@@ -230,6 +240,8 @@ def assert_lawful(performed: Play) -> None:
     told = {Verdict.NOT_SENT: 0, Verdict.CANCELLED: cell.calls_of_cancelled}.get(verdict, 1)
     assert performed.calls == told
     assert performed.calls or not performed.carried, "the caller was not told"
+    bodies = [content for content in performed.carried if content.partition(b"\r\n\r\n")[2]]
+    assert len(bodies) <= performed.notes <= performed.calls, "the caller was not told of the body"
     if verdict is Verdict.ANSWERED:
         assert performed.outcome == cell.answer, "this is not what the server said"
     if isinstance(performed.outcome, RequestNotSent | OutcomeUnknown):

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from tests.certificates import GOOD, server_tls, trust_the_tests
+from tests.classifier_cells import BIG
 from tests.classifier_server import ANSWER, saying
 from tests.classifier_stage import BEFORE, PATIENT
 from tests.loopback import Connection, answering, serve
@@ -87,6 +88,51 @@ async def test_what_it_raises_comes_out_as_it_is_and_keeps_everything_in(
     assert [b"/Run/o/before" in request for request in refused.requests] == [True]
     assert refused.heard == refused.requests[0], "bytes of the refused request went out"
     assert [b"/Run/o/m" in request for request in fresh.requests] == [True]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: type(refusal).__name__)
+@pytest.mark.parametrize("request_", [RUN, BIG], ids=["small", "large"])
+@pytest.mark.parametrize("certificate", [None, GOOD], ids=["plain", "tls"])
+async def test_what_comes_before_the_body_keeps_it_in(
+    certificate: str | None,
+    request_: Request,
+    refusal: Exception,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trust_the_tests(monkeypatch)
+    order: list[str] = []
+
+    async def agree() -> None:
+        order.append("before sending")
+
+    def refuse() -> None:
+        order.append("before the body")
+        raise refusal
+
+    tls = server_tls(certificate) if certificate else None
+    async with serve(answer_all, tls) as server, opened(server.base_url, PATIENT) as transport:
+        with pytest.raises(type(refusal)) as caught:
+            await transport.send(request_, SIGNED, before_sending=agree, before_body=refuse)
+        await settle()
+        assert caught.value is refusal
+        assert_clean(refusal)
+        await transport.send(RUN, SIGNED)
+    refused, fresh = server.connections
+    assert order == ["before sending", "before the body"]
+    assert refused.heard.partition(b"\r\n\r\n")[2] == b"", "the body went out"
+    assert [b"/Run/o/m" in request for request in fresh.requests] == [True]
+
+
+async def test_who_refuses_first_is_not_asked_about_the_body() -> None:
+    def note() -> None:
+        pytest.fail("nothing of the body is about to go out")
+
+    async def refuse() -> None:
+        raise WiroError("no")
+
+    async with serve(answer_all) as server, opened(server.base_url) as transport:
+        with pytest.raises(WiroError, match="no"):
+            await transport.send(RUN, SIGNED, before_sending=refuse, before_body=note)
 
 
 async def test_what_it_raises_keeps_its_own_cause() -> None:

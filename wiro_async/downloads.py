@@ -29,7 +29,7 @@ from anyio import to_thread
 from attrs import define, field, frozen
 
 from wiro_async.crashpoints import passing
-from wiro_async.errors import DownloadError, TransportError
+from wiro_async.errors import DownloadError, OutputDirectoryError, TransportError
 from wiro_async.filenames import output_names, safe_stem
 from wiro_async.protocol.retry import RetryPolicy
 from wiro_async.shield import finish
@@ -246,7 +246,17 @@ def sync_directory(directory: Path) -> None:
 
 
 def remove_parts(directory: Path) -> None:
-    """Remove what a process that died has left half written; nobody else may write there."""
-    for path in directory.iterdir():
-        if _PART_NAME.fullmatch(path.name):
-            path.unlink(missing_ok=True)
+    """Remove what a process that died has left half written; nobody else may write there.
+
+    Raises:
+        OutputDirectoryError: if it cannot be removed.
+    """
+    try:
+        for path in directory.iterdir():
+            if _PART_NAME.fullmatch(path.name):
+                path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputDirectoryError(
+            f"{error.filename} cannot be removed: {error.strerror}. It is half of a file that an "
+            "earlier run left: see to it that the directory can be written, and start again"
+        ) from None

@@ -24,6 +24,8 @@ Also here, because they are properties of connections:
 * Runs have connections of their own that are not kept idle for longer than a second: a
   connection that the server has closed meanwhile fails in the one way that cannot be told
   from a Run that was processed.
+* A connection on which something came unasked is not used: aiohttp would take it for the
+  answer to the next request.
 * Outputs come over a third set of connections, which carries no credentials.
 * No cookies, and no proxy settings of the environment unless asked for.
 * The number of connections is bounded here, before aiohttp, so that waiting for one neither

@@ -205,12 +205,35 @@ Scenario = Callable[[Cut], Coroutine[Any, Any, None]]
 def play(
     scenario: Scenario, cut: Cut, loop_factory: Callable[[], AimedLoop] = SteppingLoop
 ) -> None:
-    """Play a scenario once; fail if it leaves a task behind, or an error that nobody saw."""
-    complaints: list[object] = []
+    """Play a scenario once; fail if it leaves a task behind, or an error that nobody fetched."""
+    with _no_complaints() as complain:
+        _run(scenario, cut, loop_factory, complain)
 
+
+def sweep(scenario: Scenario, style: Style) -> int:
+    """Play it cancelled after 0, 1, 2, ... steps, until it ends undisturbed; the steps it took."""
+    with _no_complaints() as complain:
+        for number in itertools.count():
+            cut = Cut(style, AfterSteps(number))
+            try:
+                _run(scenario, cut, SteppingLoop, complain)
+            except BaseException as error:
+                error.add_note(f"cancelled after {number} steps")
+                raise
+            if not cut.was_called_for:
+                return number
+    raise AssertionError
+
+
+Complain = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
+
+
+def _run(
+    scenario: Scenario, cut: Cut, loop_factory: Callable[[], AimedLoop], complain: Complain
+) -> None:
     async def whole() -> None:
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(lambda _, complaint: complaints.append(complaint))
+        loop.set_exception_handler(complain)
         is_virtual = isinstance(loop, SteppingLoop)
         async with asyncio.timeout(_SECONDS_UNTIL_HUNG if is_virtual else _REAL_SECONDS_UNTIL_HUNG):
             await scenario(cut)
@@ -220,30 +243,16 @@ def play(
 
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         runner.run(whole())
-    assert complaints == []
-
-
-def sweep(scenario: Scenario, style: Style) -> int:
-    """Play it cancelled after 0, 1, 2, ... steps, until it ends undisturbed; the steps it took."""
-    with _collected():
-        for number in itertools.count():
-            cut = Cut(style, AfterSteps(number))
-            try:
-                play(scenario, cut)
-            except BaseException as error:
-                error.add_note(f"cancelled after {number} steps")
-                raise
-            if not cut.was_called_for:
-                return number
-    raise AssertionError
 
 
 @contextmanager
-def _collected() -> Iterator[None]:
-    """Collect what is left behind: an error that nobody fetched is told when its task goes."""
+def _no_complaints() -> Iterator[Complain]:
+    """Fail if an error was not fetched: its task tells when it is collected."""
+    complaints: list[dict[str, Any]] = []
     gc.freeze()  # what was there before is of no interest, and much
     try:
-        yield
+        yield lambda _, complaint: complaints.append(complaint)
         gc.collect()
     finally:
         gc.unfreeze()
+    assert complaints == []

@@ -84,12 +84,11 @@ def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def play_all(settings: Settings, kills: int, jobs: int) -> list[Story]:
     """Play a scenario undisturbed, to know what a run is like; then the tour; then all others."""
-    picker = Picker(rng=random.Random(settings.seed), length_seconds=1.0)  # noqa: S311 - no secret
+    picker = Picker(rng=random.Random(settings.seed))  # noqa: S311 - no secret
     if not settings.fresh:
         warm_up()
     stories = [play(settings, picker, 0, 0)]
     tell(settings, stories[0])
-    picker.length_seconds = stories[0].lengths[0]
     if kills and settings.client == "wiro":
         stories.append(tour(settings, picker, 1))
         tell(settings, stories[1])

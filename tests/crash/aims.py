@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import random
+import statistics
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +19,8 @@ from attrs import Factory, define, field, frozen
 _SHARE_AT_RANDOM_TIMES = 0.2
 _SHARE_AT_THE_FIRST_PASSING = 0.5
 _MEANS_IN_A_RUN = 3.0
-# When a run is struck that has not got to its instant: in runs that nobody disturbs.
-_PATIENCE = (1.0, 2.5)
+# When a run is struck that has not got to its instant: in runs of its kind.
+_PATIENCE = (0.4, 1.3)
 # A miss shows that a run seldom gets there; half a kill each keeps it in turn, but not for ever.
 _WEIGHT_OF_A_MISS = 0.5
 RANDOM = "a random time"
@@ -68,35 +69,37 @@ class Picker:
     """Gives aims; remembers what was struck, what was missed and what runs pass."""
 
     rng: random.Random
-    length_seconds: float
-    """How long a run takes that nobody disturbs."""
+    lengths: dict[str, list[float]] = field(factory=dict)
+    """By the kind of the run: how long those took that were left to end, in seconds."""
     struck: Counter[str] = Factory(Counter)
     missed: Counter[tuple[str, str]] = Factory(Counter)
     seen: dict[str, Counter[str]] = field(factory=dict)
     """By the kind of the run: the labels that it passed, each with the most times."""
 
     def pick(self, kind: str) -> Aim:
-        """Choose where a run of this kind is struck."""
+        """Choose where a run of this kind is struck; a first one has to have ended before."""
+        length = statistics.median(self.lengths.get(kind) or self.lengths["first"])
         # Of any kind: what runs of one kind pass is not known as long as all of them die early.
         known = sorted(label for passed in self.seen.values() for label in passed)
         if not known or self.rng.random() < _SHARE_AT_RANDOM_TIMES:
-            early = self.rng.expovariate(_MEANS_IN_A_RUN / self.length_seconds)
-            return Aim(seconds=min(early, self.length_seconds))
+            return Aim(seconds=min(self.rng.expovariate(_MEANS_IN_A_RUN / length), length))
         label = min(known, key=lambda label: (self._weight(kind, label), self.rng.random()))
         is_first = self.rng.random() < _SHARE_AT_THE_FIRST_PASSING
         most = max(1, self.seen.get(kind, Counter())[label])
         return Aim(
             label=label,
             number=1 if is_first else self.rng.randint(1, most),
-            seconds=self.length_seconds * self.rng.uniform(*_PATIENCE),
+            seconds=length * self.rng.uniform(*_PATIENCE),
         )
 
-    def learn(self, kind: str, aim: Aim, passed: Counter[str], *, was_struck: bool) -> None:
-        """Take note of what a run of this kind passed, and whether it was struck."""
+    def learn(self, kind: str, aim: Aim, passed: Counter[str], seconds: float | None) -> None:
+        """Take note of what a run of this kind passed, and how long it took to end, if it did."""
         self.seen[kind] = self.seen.get(kind, Counter()) | passed
         name = aim.name(passed)
-        if was_struck:
+        if seconds is None:
             self.struck[name] += 1
+        else:
+            self.lengths.setdefault(kind, []).append(seconds)
         if aim.label and name != aim.label:
             self.missed[kind, aim.label] += 1
 

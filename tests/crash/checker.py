@@ -28,7 +28,7 @@ from attrs import field, frozen
 
 RESULTS = "results.jsonl"
 ERRORS = "errors.jsonl"
-KEPT = frozenset({RESULTS, ERRORS, "batch.sqlite", "batch.sqlite.lock", "batch.sqlite.sent"})
+KEPT = frozenset({RESULTS, ERRORS, "batch.sqlite", "batch.sqlite.lock"})
 """What a batch keeps in its directory beside the outputs, after it has ended."""
 
 _ENDED = "task_postprocess_end"

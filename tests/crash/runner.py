@@ -90,14 +90,14 @@ class Scenario:
                 self._lose_a_file()
 
     def _finish(self, kills: int) -> None:
-        before: dict[str, str] | None = None
+        before: Mapping[str, tuple[str, str | None]] | None = None
         for _ in range(_MOST_RUNS):
             code = self._run(Aim())
-            now = self._statuses()
+            now = self._standing()
             if code == 0:
                 self._run_once_more(now)
                 return
-            is_held = set(now.values()) == {"succeeded", "unknown"}
+            is_held = {status for status, _ in now.values()} == {"succeeded", "unknown"}
             if now == before or (is_held and self.rng.random() > _SHARE_HELD_TWICE):
                 self._choose(now)
                 may_kill = self.story.kills < kills
@@ -105,13 +105,13 @@ class Scenario:
                 aim = self.picker.pick("chosen") if may_kill else Aim()
                 self._run(aim, kind="chosen", on_unknown="resubmit")
             before = now
-        raise Trouble(f"it is not through after {_MOST_RUNS} more runs: {self._statuses()}")
+        raise Trouble(f"it is not through after {_MOST_RUNS} more runs: {self._standing()}")
 
-    def _run_once_more(self, before: Mapping[str, str]) -> None:
+    def _run_once_more(self, before: Mapping[str, tuple[str, str | None]]) -> None:
         """What is done is well, and stays so; an exit code of 0 as well."""
         self._judge()
         code = self._run(Aim())
-        if code != 0 or self._statuses() != before:
+        if code != 0 or self._standing() != before:
             raise Trouble(f"run once more when all was done, it exits with {code}")
 
     def _kind(self) -> str:
@@ -130,11 +130,11 @@ class Scenario:
     def _pictures(self) -> list[Path]:
         return sorted(self.folder.glob("out/s*"))
 
-    def _choose(self, statuses: Mapping[str, str]) -> None:
+    def _choose(self, standing: Mapping[str, tuple[str, str | None]]) -> None:
         """Be the person who has all that stays unknown run again, knowing what that can cost."""
-        unknown = [custom_id for custom_id, status in statuses.items() if status == "unknown"]
+        unknown = [custom_id for custom_id, (status, _) in standing.items() if status == "unknown"]
         if not unknown and self.plan.client != "naive":
-            raise Trouble(f"it does not get any further: {statuses}")
+            raise Trouble(f"it does not get any further: {standing}")
         self.story.held += len(unknown)
         self.story.held_made += self._count_made(unknown)
         self.story.resubmitted += unknown
@@ -177,11 +177,12 @@ class Scenario:
         is_hung = code is None and aim.seconds is None
         if code is None:
             code = child.end()
-        self.story.lengths.append(time.monotonic() - began)
+        seconds = time.monotonic() - began
+        self.story.lengths.append(seconds)
         passed = Counter(trace.read_text().split() if trace.exists() else ())
         self.story.passed += passed
         was_struck = code == -signal.SIGKILL and not is_hung
-        self.picker.learn(kind, aim, passed, was_struck=was_struck)
+        self.picker.learn(kind, aim, passed, None if was_struck else seconds)
         if was_struck:
             self.story.struck[aim.name(passed)] += 1
             return None
@@ -189,8 +190,9 @@ class Scenario:
             raise Trouble(f"run {number} {'hangs' if is_hung else f'exits with {code}'}")
         return code
 
-    def _statuses(self) -> dict[str, str]:
-        return {line.get("custom_id", ""): line.get("status", "") for line in self._lines()}
+    def _standing(self) -> dict[str, tuple[str, str | None]]:
+        """How each item stands: its status and its task."""
+        return {line["custom_id"]: (line["status"], line.get("task_id")) for line in self._lines()}
 
     def _lines(self) -> list[Mapping[str, Any]]:
         files = read_files(self.folder / "out")

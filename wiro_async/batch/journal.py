@@ -17,7 +17,7 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -116,7 +116,12 @@ class FileJournal:
         self, states: tuple[State, ...], take: Callable[[Iterator[Entry]], None]
     ) -> None:
         """Hand the items in some states to a function, on the journal's thread."""
-        await self._ask(lambda store: take(store.entries(*states)))
+
+        def hand_over(store: Store) -> None:
+            with closing(store.entries(*states)) as entries:
+                take(entries)
+
+        await self._ask(hand_over)
 
     async def knows(self, names: frozenset[str]) -> frozenset[str]:
         """Which of these task ids and tokens an item has, or had before it was run again."""

@@ -94,8 +94,19 @@ def earlier_item(entry: Entry, directory: Path) -> BatchItem:
 
 
 async def is_whole(files: tuple[SavedFile, ...]) -> bool:
-    """Whether every file is still where it was saved, with the bytes that it had."""
-    return await to_thread.run_sync(lambda: all(holds(file.path, file.sha256) for file in files))
+    """Whether every file is still where it was saved, with the bytes that it had.
+
+    Raises:
+        OutputDirectoryError: if one of them cannot be read, which tells neither.
+    """
+    try:
+        return await to_thread.run_sync(
+            lambda: all(holds(file.path, file.sha256) for file in files)
+        )
+    except OSError as error:
+        raise OutputDirectoryError(
+            f"{error.filename} cannot be read: {error.strerror}. See to it, and start again"
+        ) from None
 
 
 def _read_files(facts: JsonValue, directory: Path) -> tuple[SavedFile, ...]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import struct
+import zlib
 from pathlib import Path
 
 from attrs import define
@@ -24,7 +25,8 @@ from wiro_async.crashpoints import passing
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _MAGIC = b"wiro sent log 1 "
-_RECORD = struct.Struct("<QI")
+# Position, attempt, and a checksum of the two.
+_RECORD = struct.Struct("<QII")
 _PRIVATE = 0o600
 
 
@@ -40,7 +42,7 @@ class SentLog:
         Raises:
             OSError: if the system does not take it; then it must not go out.
         """
-        record = _RECORD.pack(position, attempt)
+        record = _RECORD.pack(position, attempt, _check(position, attempt))
         if os.write(self._descriptor, record) != len(record):
             raise OSError("the disk is full")
         passing("sentlog.noted")
@@ -87,7 +89,16 @@ def read_log(path: Path) -> frozenset[tuple[int, int]] | None:
     records = content[len(head) :]
     # Half a record at the end is one that was not handed over: its Run did not go out.
     whole = len(records) - len(records) % _RECORD.size
-    return frozenset(_RECORD.iter_unpack(records[:whole]))
+    sent = set()
+    for position, attempt, checksum in _RECORD.iter_unpack(records[:whole]):
+        if checksum != _check(position, attempt):
+            return None
+        sent.add((position, attempt))
+    return frozenset(sent)
+
+
+def _check(position: int, attempt: int) -> int:
+    return zlib.crc32(b"%d %d" % (position, attempt))
 
 
 def _head() -> bytes:

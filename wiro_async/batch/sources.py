@@ -7,7 +7,6 @@ the same rules (`_results`), so what was checked is what is run.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
@@ -54,7 +53,6 @@ _ENDINGS: Mapping[str, Format] = {
     ".ndjson": "jsonl",
 }
 _MOST_PROBLEMS = 10
-_DIGEST_BYTES = 16
 
 
 @frozen(kw_only=True)
@@ -109,15 +107,16 @@ def check_source(path: str | Path, options: SourceOptions | None = None) -> Sour
     Raises:
         SourceError: with up to ten problems; its line, column and field are the first one's.
     """
+    from wiro_async.batch.ids import SeenIds  # noqa: PLC0415 - a database: for a whole file only
+
     problems = _Problems()
-    lines_by_id: dict[bytes, int | None] = {}
     models: Counter[str] = Counter()
     # Dicts as sets that keep the order.
     parameters: dict[str, None] = {}
     metadata: dict[str, None] = {}
-    with closing(_open_source(path, options)) as results:
+    with closing(_open_source(path, options)) as results, SeenIds() as seen:
         for place, result in results:
-            checked = _check_id(result, place, lines_by_id)
+            checked = _check_id(result, place, seen.first_line)
             if isinstance(checked, InvalidRequest):
                 problems.add(place, checked)
                 if problems.is_full:
@@ -238,18 +237,17 @@ def _raise_first(results: Generator[_Result, None, None]) -> Iterator[BatchReque
 
 
 def _check_id(
-    result: BatchRequest | InvalidRequest, place: _Place, lines_by_id: dict[bytes, int | None]
+    result: BatchRequest | InvalidRequest,
+    place: _Place,
+    first_line: Callable[[str, int | None], int | None],
 ) -> BatchRequest | InvalidRequest:
     if isinstance(result, InvalidRequest):
         return result
-    # A digest has the same size for every id, however long a person makes them.
-    custom_id = (result.custom_id or "").encode()
-    digest = hashlib.blake2b(custom_id, digest_size=_DIGEST_BYTES).digest()
-    first_line = lines_by_id.setdefault(digest, place.line)
-    if first_line == place.line:
+    before = first_line(result.custom_id or "", place.line)
+    if before is None:
         return result
     return InvalidRequest(
-        f"the custom_id {result.custom_id!r} is already that of line {first_line}: give each "
+        f"the custom_id {result.custom_id!r} is already that of line {before}: give each "
         "request its own, or leave it out to have the request numbered by its position",
         field="custom_id",
     )

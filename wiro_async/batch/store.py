@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -136,14 +136,17 @@ class Store:
         )
         return left
 
-    def entries(self, *states: State) -> Iterator[Entry]:
+    def entries(self, *states: State) -> Generator[Entry, None, None]:
         """All items in some states, in the order in which they were planned."""
         marks = ", ".join("?" for _ in states)
         rows = self._connection.execute(
             f"{_SELECT} WHERE state IN ({marks}) ORDER BY position",
             states,
         )
-        return map(_entry, rows)
+        try:
+            yield from map(_entry, rows)
+        finally:
+            rows.close()  # what is left of a reading would keep the file locked
 
     def peek(self, custom_id: str) -> tuple[str, JsonObject] | None:
         """The model and parameters that an id stands for; None for a new one."""

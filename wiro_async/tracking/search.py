@@ -108,9 +108,13 @@ class Search:
         if self._reading is None:
             self._reading = asyncio.create_task(self._read_on(), name="wiro_async search")
         try:
-            return await wanted.found
+            task = await wanted.found
         finally:
             del self._wanted[lost.key]
+        if task is not None:
+            # Not before: cancelled meanwhile, nobody would have it, nor find it ever again.
+            self.remember(task.id, task.token)
+        return task
 
     async def aclose(self) -> None:
         """End the search; who waits for it is told so."""
@@ -163,7 +167,6 @@ class Search:
             wanted.is_read = True
             name = None if task is None else task.id or task.token
             if task is not None and name == wanted.last:
-                self.remember(task.id, task.token)
                 _settle(wanted, task)
             wanted.last = name
         if wanted.readings < _MOST_READINGS:

@@ -80,7 +80,7 @@ def test_what_is_to_be_undone_cut_off_is_found(
     for length in lengths:
         put_back(path.parent, {**left, UNDO: left[UNDO][:length]})
         outcomes[judge(path, whole.held)] += 1
-    assert outcomes["refused"] >= len(lengths) - 2
+    assert outcomes["refused"] > 10
     (path.parent / UNDO).unlink()
     (path).write_bytes(left[NAME])
     assert refusal(path) is not None, "and where it is gone altogether"

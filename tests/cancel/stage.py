@@ -1,0 +1,155 @@
+"""A batch before a service in virtual time, and what has to be true where it was left."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from tests.cancel.journal_thread import journal_threads
+from tests.scripted_service import FLUX, WorldTransport
+from wiro_async.batch.engine import Batch
+from wiro_async.batch.entries import Entry
+from wiro_async.batch.lock import take_lock
+from wiro_async.batch.opening import open_store
+from wiro_async.batch.states import State
+from wiro_async.emulator.world import Terms
+from wiro_async.errors import OutcomeUnknown
+from wiro_async.protocol.requests import Request, build_run
+from wiro_async.protocol.responses import Answer, Started, decode_run
+from wiro_async.session import WiroSession
+from wiro_async.transport import Stream
+
+EPOCH = 1_800_000_000.0
+CONNECTING, TRIP, ON_CDN = 0.25, 0.25, 0.5
+# A Run that goes out at the moment of the strike is waited for.
+LONGEST_ATTEMPT = CONNECTING + TRIP
+
+_MADE = frozenset({State.SUBMITTED, State.TERMINAL, State.SAVED})
+_KEPT = frozenset({"batch.sqlite", "batch.sqlite.lock", "batch.sqlite.sent"})
+_RESULTS = frozenset({"results.jsonl", "errors.jsonl"})
+
+
+class Service(WorldTransport):
+    """The emulator's world; the answers to some prompts get lost, once each."""
+
+    def __init__(self, lost: tuple[str, ...] = ()) -> None:
+        terms = Terms(epoch=EPOCH, median_seconds=6.0, sigma=0.0)
+        super().__init__(terms, trip_seconds=TRIP)
+        self.lost = list(lost)
+        self.open_streams = 0
+
+    @property
+    def prompts(self) -> list[str]:
+        """Of all Runs that went out."""
+        return [asked.fields["prompt"] for asked in self.asked if asked.endpoint == "/Run"]
+
+    async def send(
+        self,
+        request: Request,
+        headers: Mapping[str, str],
+        **notes: Any,  # noqa: ANN401 - handed on
+    ) -> Answer:
+        if request.is_billable:
+            await asyncio.sleep(CONNECTING)
+        answer = await super().send(request, headers, **notes)
+        prompt = json.loads(request.body).get("prompt")
+        if request.is_billable and prompt in self.lost:
+            self.lost.remove(prompt)
+            raise OutcomeUnknown("/Run: cut off", endpoint="/Run", evidence="the headers went out")
+        return answer
+
+    @asynccontextmanager
+    async def stream(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[Stream]:
+        assert url
+        assert headers
+        await asyncio.sleep(ON_CDN)
+        self.open_streams += 1
+        try:
+            yield Stream(http_status=200, headers={"Content-Length": "1"}, chunks=self._chunks())
+        finally:
+            self.open_streams -= 1
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        await asyncio.sleep(ON_CDN)
+        yield b"x"
+
+    async def make_task(self, prompt: str) -> Started:
+        """A task that somebody made before."""
+        answer = await super().send(build_run(FLUX, {"prompt": prompt}), {})
+        self.asked.clear()
+        return decode_run(answer, "/Run")
+
+
+@contextmanager
+def wall_clock() -> Iterator[None]:
+    """The wall's clock goes with the loop's."""
+    loop = asyncio.get_running_loop()
+    with mock.patch.object(time, "time", lambda: EPOCH + loop.time()):
+        yield
+
+
+def open_batch(session: WiroSession, directory: Path, prompts: list[str], **choices: Any) -> Batch:
+    return session.batch(
+        prompts,
+        output_dir=directory,
+        model=FLUX,
+        max_in_flight=2,
+        journal=directory / "batch.sqlite",
+        **choices,
+    )
+
+
+def open_files() -> list[str]:
+    return sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names are enough
+
+
+def entries(directory: Path) -> dict[str, Entry]:
+    """What the journal says, by prompt; the lock has to be free."""
+    path = directory / "batch.sqlite"
+    if not path.exists():
+        return {}
+    lock = take_lock(path)
+    try:
+        store = open_store(path)
+        try:
+            return {str(one.request.params["prompt"]): one for one in store.entries(*State)}
+        finally:
+            store.close()
+    finally:
+        lock.release()
+
+
+def check_left(directory: Path, service: Service) -> None:
+    """See that a batch that was left has written down all that went out, and closed all."""
+    assert journal_threads() == set()
+    assert service.open_streams == 0
+    names = {path.name for path in directory.iterdir()}
+    assert {name for name in names if not name.endswith(".png")} <= _KEPT | _RESULTS
+    known = entries(directory)
+    assert not [prompt for prompt, one in known.items() if one.state is State.INTENT]
+    for prompt in service.prompts:
+        assert known[prompt].state not in (State.PLANNED, State.INTENT), prompt
+    for task in service.tasks:
+        one = known[task.prompt]
+        assert one.facts.get("task_id") == task.id or one.state is State.UNKNOWN, one
+
+
+def check_complete(directory: Path, service: Service, prompts: list[str]) -> None:
+    """See that everything was made once and is there."""
+    assert {prompt: one.state for prompt, one in entries(directory).items()} == dict.fromkeys(
+        prompts, State.SAVED
+    )
+    assert Counter(task.prompt for task in service.tasks) == Counter(prompts)
+    pictures = [path for path in directory.iterdir() if path.suffix == ".png"]
+    assert len(pictures) == len(prompts)
+    lines = (directory / "results.jsonl").read_text().splitlines()
+    assert len(lines) == len(prompts)
+    assert (directory / "errors.jsonl").read_text() == ""
