@@ -112,7 +112,10 @@ class Batch:
         )
         for entry in left_over:
             if entry.state in UNPAID:
-                self._budget.reserve(entry.position, entry.request.model or "", None)
+                request = entry.request
+                await self._pipeline.purse.expect(
+                    entry.position, request.model or "", request.params
+                )
         self._left_over = [
             Progress(entry.request, self._started_at, self._journal, entry=entry)
             for entry in left_over

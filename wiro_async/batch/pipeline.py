@@ -154,7 +154,7 @@ class Pipeline:
             if handle is None:
                 self.has_left_some = True
                 return None
-            task = await handle.wait()
+            task = await (handle.stop() if self.is_cancelling else handle.wait())
         passing("item.terminal")
         try:
             await self._accept(progress, handle, task)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from decimal import Decimal
 
 from attrs import define, field
@@ -46,6 +47,14 @@ class Purse:
                 )
             self._moved.clear()
             await self._moved.wait()
+        self.budget.reserve(position, model, price)
+
+    async def expect(self, position: int, model: str, params: JsonObject) -> None:
+        """Set the price aside of a task that an earlier run has begun, fit or not."""
+        price = None
+        if self.budget.limit is not None:
+            with suppress(WiroError):  # who may not ask will be told so by the first task
+                price = await self.runner.price(model, params)
         self.budget.reserve(position, model, price)
 
     def spend(self, position: int, model: str, cost: Decimal | None, *, is_billed: bool) -> None:
