@@ -172,7 +172,12 @@ class _Attempt:
         self.starter.slots.on_accepted()
         self.owns_slot = False
         self.handle = self.starter.watch(self.model, started, self.slot, is_new=True)
-        await self.keeper.on_handle(self.handle)
+        try:
+            await self.keeper.on_handle(self.handle)
+        except BaseException:
+            # Its keeper has no note of it: whoever looks for it later must find it.
+            self.starter.search.forget(started.task_id, started.token)
+            raise
 
     async def on_unknown(self, error: RunOutcomeUnknown) -> None:
         passing("run.unknown")

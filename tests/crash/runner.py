@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from attrs import define
 
@@ -32,6 +32,9 @@ _SECONDS_UNTIL_HUNG = 60.0
 _SHARE_KILLED_WHEN_CHOSEN = 0.5
 _SHARE_HELD_TWICE = 0.25
 _SHARE_OF_LOST_FILES = 0.15
+
+Standing: TypeAlias = Mapping[str, tuple[str, str | None]]
+"""How the items stand, by custom_id: status and task."""
 
 
 class Trouble(Exception):
@@ -90,24 +93,29 @@ class Scenario:
                 self._lose_a_file()
 
     def _finish(self, kills: int) -> None:
-        before: Mapping[str, tuple[str, str | None]] | None = None
         for _ in range(_MOST_RUNS):
             code = self._run(Aim())
-            now = self._standing()
+            standing = self._standing()
             if code == 0:
-                self._run_once_more(now)
+                self._run_once_more(standing)
                 return
-            is_held = {status for status, _ in now.values()} == {"succeeded", "unknown"}
-            if now == before or (is_held and self.rng.random() > _SHARE_HELD_TWICE):
-                self._choose(now)
+            if self._is_held(standing) and self.rng.random() > _SHARE_HELD_TWICE:
+                self._choose(standing)
                 may_kill = self.story.kills < kills
                 may_kill &= self.rng.random() < _SHARE_KILLED_WHEN_CHOSEN
                 aim = self.picker.pick("chosen") if may_kill else Aim()
                 self._run(aim, kind="chosen", on_unknown="resubmit")
-            before = now
         raise Trouble(f"it is not through after {_MOST_RUNS} more runs: {self._standing()}")
 
-    def _run_once_more(self, before: Mapping[str, tuple[str, str | None]]) -> None:
+    def _is_held(self, standing: Standing) -> bool:
+        """Whether a person's choice is all that is wanting.
+
+        Before that nobody chooses: a run with that choice also runs again what it loses itself.
+        """
+        statuses = {status for status, _ in standing.values()}
+        return statuses == {"succeeded", "unknown"} and len(standing) == len(self.plan.rows)
+
+    def _run_once_more(self, before: Standing) -> None:
         """What is done is well, and stays so; an exit code of 0 as well."""
         self._judge()
         code = self._run(Aim())
@@ -130,11 +138,9 @@ class Scenario:
     def _pictures(self) -> list[Path]:
         return sorted(self.folder.glob("out/s*"))
 
-    def _choose(self, standing: Mapping[str, tuple[str, str | None]]) -> None:
+    def _choose(self, standing: Standing) -> None:
         """Be the person who has all that stays unknown run again, knowing what that can cost."""
         unknown = [custom_id for custom_id, (status, _) in standing.items() if status == "unknown"]
-        if not unknown and self.plan.client != "naive":
-            raise Trouble(f"it does not get any further: {standing}")
         self.story.held += len(unknown)
         self.story.held_made += self._count_made(unknown)
         self.story.resubmitted += unknown
@@ -190,7 +196,7 @@ class Scenario:
             raise Trouble(f"run {number} {'hangs' if is_hung else f'exits with {code}'}")
         return code
 
-    def _standing(self) -> dict[str, tuple[str, str | None]]:
+    def _standing(self) -> Standing:
         """How each item stands: its status and its task."""
         return {line["custom_id"]: (line["status"], line.get("task_id")) for line in self._lines()}
 

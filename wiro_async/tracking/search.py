@@ -23,7 +23,7 @@ import itertools
 import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from attrs import define, evolve, field
 
@@ -83,6 +83,12 @@ class Search:
     def remember(self, *names: str | None) -> None:
         """Note a task's id and token: it is somebody's."""
         self._names.extend(name for name in names if name)
+
+    def forget(self, *names: str | None) -> None:
+        """Take that back: nobody has a note of the task."""
+        for name in names:
+            with suppress(ValueError):
+                self._names.remove(name or "")
 
     async def find(self, lost: LostRun, knower: Knower | None = None) -> Task | None:
         """The task of a lost Run as the list has it; None if it does not show.
