@@ -87,7 +87,7 @@ class _Connection(sqlite3.Connection):
 
     def _ask(self, sql: str, do: Callable[[], sqlite3.Cursor]) -> sqlite3.Cursor:
         assert self.watch is not None
-        if not self.watch.count(sql.split()[0]):
+        if not self.watch.count(sql.split(maxsplit=1)[0]):
             return do()
         if self.watch.is_lying:
             do()
@@ -99,8 +99,8 @@ class FaultyDisk:
     """All watches of a test; made by `install`."""
 
     _watches: dict[Path, Watch] = field(factory=dict)
-    when_named: Callable[[Path], None] | None = None
-    """Called with a part file just before it gets its final name."""
+    when_named: Callable[[bytes], object] | None = None
+    """Called with what is in a part file just before it gets its final name."""
 
     def watch(self, watch: Watch) -> Watch:
         self._watches[watch.directory] = watch
@@ -109,7 +109,7 @@ class FaultyDisk:
     def find(self, place: object) -> Watch | None:
         if isinstance(place, int):
             try:
-                place = os.readlink(f"/proc/self/fd/{place}")
+                place = Path(f"/proc/self/fd/{place}").readlink()
             except OSError:
                 return None
         if not isinstance(place, str | os.PathLike):
@@ -134,8 +134,9 @@ def _wrap(disk: FaultyDisk, name: str, original: Callable[..., Any]) -> Callable
         watch = disk.find(place)
         if watch is None:
             return original(place, *arguments, **options)
-        if name in {"link", "rename"} and disk.when_named is not None:
-            disk.when_named(Path(place))
+        if name in {"link", "rename"} and disk.when_named is not None and ".part" in str(place):
+            with open(place, "rb") as file:  # noqa: PTH123 - not by way of this disk
+                disk.when_named(file.read())
         if not watch.count(name):
             return original(place, *arguments, **options)
         if watch.is_lying:

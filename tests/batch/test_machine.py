@@ -141,9 +141,10 @@ class BatchMachine(RuleBasedStateMachine):
             on_unknown=run.on_unknown,
             retry_failed=run.retry_failed,
         )
-        runner = WorldRunner(self.world, run.plan, choices)
+        self.world.allow(IDS, {row.custom_id: row.state for row in self.rows()}, choices)
+        runner = WorldRunner(self.world, run.plan)
         self.is_sound = False
-        batch, items = self.loop.run(self.go_through(runner, run))
+        batch, items = self.loop.run(self.go_through(runner, choices, run))
         if is_finished:
             assert not runner.asked, "there was nothing to do"
         self.check_ledger()
@@ -152,6 +153,8 @@ class BatchMachine(RuleBasedStateMachine):
         if not runner.is_dead:
             is_whole = run.ending is None or run.ending.kind in ("stop", "cancel")
             self.check_files(rows, is_whole=is_whole)
+        if run.ending is not None and run.ending.kind == "cancel":
+            self.allow_what_was_cancelled(rows)
         if run.ending is None:
             self.check_summary(batch, items, rows)
         self.is_sound = True
@@ -163,7 +166,7 @@ class BatchMachine(RuleBasedStateMachine):
         if not pictures:
             return
         picture = pictures[which % len(pictures)]
-        if is_gone:
+        if is_gone or "-" in picture.name:  # with both its names taken it could never be saved
             picture.unlink()
         else:
             picture.write_bytes(b"moustache")
@@ -185,7 +188,9 @@ class BatchMachine(RuleBasedStateMachine):
         assert self.is_finished(retry_failed=True)
         self.run(BatchRun())
 
-    async def go_through(self, runner: WorldRunner, run: BatchRun) -> tuple[Batch, list[BatchItem]]:
+    async def go_through(
+        self, runner: WorldRunner, choices: Choices, run: BatchRun
+    ) -> tuple[Batch, list[BatchItem]]:
         """Take all that a batch gives, until something cuts it short."""
         items: list[BatchItem] = []
         batch = Batch(
@@ -194,7 +199,7 @@ class BatchMachine(RuleBasedStateMachine):
             output_dir=self.directory,
             defaults=(MODEL, {}),
             max_in_flight=run.max_in_flight,
-            choices=runner.choices,
+            choices=choices,
         )
 
         async def take() -> None:
@@ -225,7 +230,6 @@ class BatchMachine(RuleBasedStateMachine):
                 case "leave":
                     loop.call_soon_threadsafe(taking.cancel)
                 case "cancel":
-                    self.world.was_cancelled = True
                     loop.call_soon_threadsafe(
                         lambda: helpers.append(asyncio.create_task(batch.cancel()))
                     )
@@ -249,6 +253,15 @@ class BatchMachine(RuleBasedStateMachine):
         old, self.directory = self.directory, self.home / str(self.deaths)
         if old.exists():
             shutil.copytree(old, self.directory)
+
+    def allow_what_was_cancelled(self, rows: list[Row]) -> None:
+        """What the batch itself has cancelled is planned again, and may be sent again."""
+        stopped = {task.prompt for task in self.world.tasks.values() if task.is_cancelled}
+        self.world.may_retry |= {
+            row.custom_id
+            for row in rows
+            if row.state == "planned" and PROMPTS[row.custom_id] in stopped
+        }
 
     def rows(self) -> list[Row]:
         """The journal, read from a copy: reading would change one that was left in a transaction."""
@@ -345,7 +358,9 @@ class BatchMachine(RuleBasedStateMachine):
             assert sorted(results) == sorted(saved)
             assert not set(errors) & set(saved)
         else:
-            assert set(results) <= set(saved)
+            # One whose picture was gone may be on its way again.
+            gone = {row.custom_id for row in rows if row.state == "terminal"}
+            assert set(results) <= {*saved, *gone}
             assert not set(errors) & set(results)
 
     def check_summary(self, batch: Batch, items: list[BatchItem], rows: list[Row]) -> None:

@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
@@ -153,11 +153,22 @@ class World:
     """By id: how many more Runs than one a person has asked for."""
     resubmitted: Counter[str] = field(factory=Counter)
     """By id: how many of these may have paid twice."""
-    retried: Counter[str] = field(factory=Counter)
-    """By prompt: how many of these made up for a task that had failed."""
+    may_retry: set[str] = field(factory=set)
+    """Ids whose task has failed, and that a person has run again."""
+    may_resubmit: set[str] = field(factory=set)
+    """Ids whose Run is sent again if it is lost, once."""
     violations: list[str] = field(factory=list)
-    was_cancelled: bool = False
-    """Whether a batch has cancelled its tasks: then what ended so is planned again."""
+
+    def allow(self, ids: Iterable[str], states: Mapping[str, str], choices: Choices) -> None:
+        """Note what a person chooses for a run of the batch that begins with these states."""
+        # What was chosen before holds as long as it has not come to a Run.
+        unsent = {name for name, state in states.items() if state == "planned"}
+        self.may_retry &= unsent
+        self.may_resubmit &= unsent
+        if choices.retry_failed:
+            self.may_retry |= {name for name, state in states.items() if state == "failed"}
+        if choices.on_unknown == "resubmit":
+            self.may_resubmit |= set(ids)
 
     def send(self, owner: str, prompt: str, step: Step) -> SentRun:
         """Process a Run."""
@@ -170,28 +181,19 @@ class World:
         self.sent.append(run)
         return run
 
-    def judge(self, owner: str, prompt: str, choices: Choices) -> None:
+    def judge(self, owner: str) -> None:
         """Hold a Run against the promise: never twice, but where a person chose so."""
         owed = sum(run.owner == owner and not run.is_harmless for run in self.sent)
         if owed <= self.granted[owner]:
             return
         self.granted[owner] += 1
-        if self.retried[prompt] < self._failures(prompt, is_asked_for=choices.retry_failed):
-            self.retried[prompt] += 1
-        elif choices.on_unknown == "resubmit":
+        if owner in self.may_retry:
+            self.may_retry.remove(owner)
+        elif owner in self.may_resubmit:
+            self.may_resubmit.remove(owner)
             self.resubmitted[owner] += 1
         else:
             self.violations.append(f"{owner} was sent again, and {owed} may have made a task")
-
-    def _failures(self, prompt: str, *, is_asked_for: bool) -> int:
-        """Tasks of a prompt that ended without a result, and may be made up for."""
-        return sum(
-            task.is_over
-            and not task.is_good
-            and (is_asked_for or (self.was_cancelled and task.is_cancelled))
-            for task in self.tasks.values()
-            if task.prompt == prompt
-        )
 
 
 @define(eq=False)
@@ -265,7 +267,6 @@ class WorldRunner:
 
     world: World
     plan: Plan
-    choices: Choices
     asked: Counter[str] = field(factory=Counter)
     is_dead: bool = False
     _runs: Counter[str] = field(factory=Counter)
@@ -348,7 +349,7 @@ class WorldRunner:
         keeper.before_body()
         self.check_alive()
         prompt = str(params["prompt"])
-        self.world.judge(owner, prompt, self.choices)
+        self.world.judge(owner)
         run = self.world.send(owner, prompt, step)
         self._on_wire.add(run)
         try:

@@ -19,12 +19,15 @@ from wiro_async.batch.engine import Batch
 from wiro_async.batch.entries import Entry
 from wiro_async.batch.lock import take_lock
 from wiro_async.batch.opening import open_store
+from wiro_async.batch.requests import BatchRequest
 from wiro_async.batch.states import State
 from wiro_async.emulator.world import Terms
 from wiro_async.errors import OutcomeUnknown
-from wiro_async.protocol.requests import Request, build_run
-from wiro_async.protocol.responses import Answer, Started, decode_run
+from wiro_async.protocol.records import keep_record
+from wiro_async.protocol.requests import Request, build_detail, build_run
+from wiro_async.protocol.responses import Answer, Started, decode_run, decode_task
 from wiro_async.session import WiroSession
+from wiro_async.task import JsonValue, Task
 from wiro_async.transport import Stream
 
 EPOCH = 1_800_000_000.0
@@ -32,7 +35,6 @@ CONNECTING, TRIP, ON_CDN = 0.25, 0.25, 0.5
 # A Run that goes out at the moment of the strike is waited for.
 LONGEST_ATTEMPT = CONNECTING + TRIP
 
-_MADE = frozenset({State.SUBMITTED, State.TERMINAL, State.SAVED})
 _KEPT = frozenset({"batch.sqlite", "batch.sqlite.lock", "batch.sqlite.sent"})
 _RESULTS = frozenset({"results.jsonl", "errors.jsonl"})
 
@@ -81,10 +83,17 @@ class Service(WorldTransport):
         await asyncio.sleep(ON_CDN)
         yield b"x"
 
+    async def look(self, started: Started) -> Task:
+        """Wait until a task has ended; its record."""
+        while True:
+            answer = await super().send(build_detail(task_id=started.task_id, token=None), {})
+            task = decode_task(answer, "/Task/Detail", task_id=started.task_id, token=None)
+            if task.is_terminal:
+                return task
+
     async def make_task(self, prompt: str) -> Started:
         """A task that somebody made before."""
         answer = await super().send(build_run(FLUX, {"prompt": prompt}), {})
-        self.asked.clear()
         return decode_run(answer, "/Run")
 
 
@@ -92,11 +101,16 @@ class Service(WorldTransport):
 def wall_clock() -> Iterator[None]:
     """The wall's clock goes with the loop's."""
     loop = asyncio.get_running_loop()
-    with mock.patch.object(time, "time", lambda: EPOCH + loop.time()):
+    with mock.patch.object(time, "time", side_effect=lambda: EPOCH + loop.time()):
         yield
 
 
-def open_batch(session: WiroSession, directory: Path, prompts: list[str], **choices: Any) -> Batch:
+def open_batch(
+    session: WiroSession,
+    directory: Path,
+    prompts: list[str],
+    **choices: Any,  # noqa: ANN401 - handed on
+) -> Batch:
     return session.batch(
         prompts,
         output_dir=directory,
@@ -134,12 +148,13 @@ def check_left(directory: Path, service: Service) -> None:
     names = {path.name for path in directory.iterdir()}
     assert {name for name in names if not name.endswith(".png")} <= _KEPT | _RESULTS
     known = entries(directory)
-    assert not [prompt for prompt, one in known.items() if one.state is State.INTENT]
     for prompt in service.prompts:
         assert known[prompt].state not in (State.PLANNED, State.INTENT), prompt
     for task in service.tasks:
         one = known[task.prompt]
-        assert one.facts.get("task_id") == task.id or one.state is State.UNKNOWN, one
+        # An intent can only be one that was left by an earlier run, and not looked for yet.
+        is_open = one.state in (State.UNKNOWN, State.INTENT)
+        assert one.facts.get("task_id") == task.id or is_open, one
 
 
 def check_complete(directory: Path, service: Service, prompts: list[str]) -> None:
@@ -153,3 +168,62 @@ def check_complete(directory: Path, service: Service, prompts: list[str]) -> Non
     lines = (directory / "results.jsonl").read_text().splitlines()
     assert len(lines) == len(prompts)
     assert (directory / "errors.jsonl").read_text() == ""
+
+
+# Where an earlier life has left them: prompt, state, whether a task was made.
+LEFT = (
+    ("was sent", State.INTENT, True),
+    ("was not sent", State.INTENT, False),
+    ("runs", State.SUBMITTED, True),
+    ("has ended", State.TERMINAL, True),
+    ("file is gone", State.SAVED, True),
+    ("was refused", State.FAILED, False),
+)
+_GONE: dict[str, JsonValue] = {
+    "path": "gone.png",
+    "size_bytes": 1,
+    "sha256": "0" * 64,
+    "url": "https://gone.test",
+}
+_ENDED = (State.TERMINAL, State.SAVED)
+_WAY = (State.INTENT, State.SUBMITTED, State.TERMINAL, State.SAVED)
+_WAYS = {state: _WAY[: place + 1] for place, state in enumerate(_WAY)} | {
+    State.FAILED: (State.FAILED,)
+}
+
+
+async def live_before(directory: Path, service: Service) -> list[str]:
+    """Leave a journal that has an item in every state that can be gone on from; the prompts."""
+    made = {prompt: await service.make_task(prompt) for prompt, _, is_made in LEFT if is_made}
+    store = open_store(directory / "batch.sqlite")
+    store.begin()
+    for number, (prompt, state, is_made) in enumerate(LEFT, 1):
+        request = BatchRequest(custom_id=f"{number:06}", model=FLUX, params={"prompt": prompt})
+        entry = store.plan(request)
+        assert entry is not None
+        task = await service.look(made[prompt]) if state in _ENDED else None
+        facts: dict[str, JsonValue] = {}
+        for step in _WAYS[state]:
+            facts |= _facts(step, made.get(prompt), task)
+            store.change(entry.position, step, facts)
+    store.commit()
+    store.close()
+    service.asked.clear()
+    return [prompt for prompt, *_ in LEFT]
+
+
+def _facts(state: State, started: Started | None, task: Task | None) -> dict[str, JsonValue]:
+    """What is noted of an item on its way to a state."""
+    match state:
+        case State.INTENT:
+            return {"sent_at": EPOCH}
+        case State.SUBMITTED:
+            assert started is not None
+            return {"task_id": started.task_id, "token": started.token}
+        case State.TERMINAL:
+            assert task is not None
+            return {"record": keep_record(task)}
+        case State.SAVED:
+            return {"files": [_GONE]}
+        case _:
+            return {"status": "refused", "error": {"kind": "RequestRefused", "message": "no"}}

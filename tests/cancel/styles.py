@@ -7,51 +7,33 @@ else, or if the count of `asyncio.Task.cancelling` is not what it was before.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import anyio
 import pytest
+from attrs import frozen
 
 from tests.cancel.stepping import FAR_SECONDS, AimedLoop, Arm, Strike, Style, Use
 
 
 async def by_cancel(use: Use, arm: Arm) -> bool:
-    return await _cancel_natively(use, arm, lambda task: [task.cancel()])
+    return await _cancel_natively(use, arm, [1])
 
 
 async def by_cancel_twice_at_once(use: Use, arm: Arm) -> bool:
-    return await _cancel_natively(use, arm, lambda task: [task.cancel(), task.cancel()])
+    return await _cancel_natively(use, arm, [2])
 
 
 async def by_cancel_again_and_again(use: Use, arm: Arm) -> bool:
-    task = asyncio.ensure_future(_observed(use))
-    count = 0
-
-    def strike() -> bool:
-        nonlocal count
-        is_alive = task.cancel()
-        count += is_alive
-        return is_alive
-
-    with arm(strike):
-        await asyncio.wait([task])
-    return _ended_cancelled(task, count)
+    return await _cancel_natively(use, arm, itertools.repeat(1))
 
 
 async def by_cancel_later_again(use: Use, arm: Arm) -> bool:
     """The second one comes while the first is being seen to."""
-    task = asyncio.ensure_future(_observed(use))
-    counts: list[bool] = []
-
-    def strike() -> bool:
-        counts.append(len(counts) not in (0, 3) or task.cancel())
-        return len(counts) < 4
-
-    with arm(strike):
-        await asyncio.wait([task])
-    return _ended_cancelled(task, task.cancelling())
+    return await _cancel_natively(use, arm, [1, 0, 0, 1])
 
 
 async def by_timeout(use: Use, arm: Arm) -> bool:
@@ -171,6 +153,27 @@ STYLES: list[Style] = [
 every_style = pytest.mark.parametrize("style", STYLES, ids=lambda style: style.__name__)
 
 
+@frozen
+class Counted:
+    """What is used where asyncio's count of cancellations has to be right, to the letter.
+
+    Not so for a batch: where task groups are nested over several tasks, anyio (4.16) takes back
+    one count too many. Then it may also take a cancellation of asyncio's for its own.
+    """
+
+    use: Use
+
+    async def __call__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        before = task.cancelling()
+        try:
+            await self.use()
+        except asyncio.CancelledError:
+            assert task.cancelling() > before
+            raise
+
+
 async def _observed(use: Use) -> None:
     """Fail, in the very task, if it goes on after it was cancelled."""
     task = asyncio.current_task()
@@ -179,30 +182,31 @@ async def _observed(use: Use) -> None:
     try:
         await use()
     except asyncio.CancelledError:
-        assert task.cancelling() > before, "nobody cancelled it"
+        raise
+    except BaseException:
+        assert task.cancelling() == before, "another error came in the cancellation's place"
         raise
     assert task.cancelling() == before, "the cancellation was swallowed"
 
 
-async def _cancel_natively(
-    use: Use, arm: Arm, cancel: Callable[[asyncio.Task[None]], list[bool]]
-) -> bool:
+async def _cancel_natively(use: Use, arm: Arm, times: Iterable[int]) -> bool:
+    """Cancel so many times at one step, so many at the next, and so on."""
     task = asyncio.ensure_future(_observed(use))
-    counts: list[bool] = []
+    left = iter(times)
+    count = 0
 
     def strike() -> bool:
-        counts.extend(cancel(task))
-        return False
+        nonlocal count
+        for _ in range(next(left, 0)):
+            count += task.cancel()
+        return not task.done()
 
     with arm(strike):
         await asyncio.wait([task])
-    return _ended_cancelled(task, sum(counts))
-
-
-def _ended_cancelled(task: asyncio.Task[None], count: int) -> bool:
-    """Whether it was; if not it must not have been asked to."""
     assert task.cancelled() == (count > 0), f"{count} cancellations, and it ends as {task}"
-    assert task.cancelling() == count
+    assert task.cancelling() == count or (
+        task.cancelling() < count and not isinstance(use, Counted)
+    )
     if not count:
         task.result()
     return count > 0
@@ -239,8 +243,9 @@ async def _cancel_in_both_ways(use: Use, arm: Arm, order: list[str]) -> bool:
     with arm(strike):
         await asyncio.wait([task])
     if is_asked:
-        # An old anyio can take one that comes right with its own, or after it, for its own.
-        assert task.cancelled() or (order[0] != "task" and scope.cancelled_caught)
+        # An old anyio takes one that comes right with its own, or after it, for its own.
+        is_first = isinstance(use, Counted) and order[0] == "task"
+        assert task.cancelled() or (scope.cancelled_caught and not is_first)
     else:
         assert not task.cancelled()
         task.result()

@@ -17,7 +17,7 @@ import anyio
 import pytest
 
 from tests.cancel.stepping import AimedLoop, AtLabel, Cut, Style, play, sweep
-from tests.cancel.styles import every_style
+from tests.cancel.styles import Counted, every_style
 from tests.loopback import Connection
 from tests.scripted_service import ScriptedTransport
 from tests.test_downloads import BIG, POLICY, desk, http
@@ -129,7 +129,7 @@ def test_at_every_step_there_is_the_whole_file_or_nothing(story: str, style: Sty
                 (directory / path).write_bytes(content)
             was_open = open_files()
             downloader = Downloader(cdn, POLICY, max_downloads=1, dice=lambda: 0.5)
-            await cut(lambda: save(downloader, directory))
+            await cut(Counted(lambda: save(downloader, directory)))
             assert cut.seconds <= DISK
             for _ in range(2):
                 now = contents(directory)
@@ -160,7 +160,7 @@ def test_at_every_step_of_waiting_for_a_place_the_next_one_gets_it(style: Style)
             first = asyncio.ensure_future(save(downloader, directory, "first"))
             await asyncio.sleep(0.1)
             behind = asyncio.ensure_future(save_later())
-            await cut(lambda: save(downloader, directory, "second"))
+            await cut(Counted(lambda: save(downloader, directory, "second")))
             assert cut.seconds <= DISK
             await asyncio.gather(first, behind)
             await save(downloader, directory, "next")
@@ -203,7 +203,7 @@ def test_over_real_sockets_and_with_real_threads_at_every_instant(
 
     async def scenario(cut: Cut) -> None:
         async with desk(tmp_path, send_in_halves, max_downloads=1) as at:
-            await cut(at.save)
+            await cut(Counted(at.save))
             assert cut.was_called_for
             assert set(contents(tmp_path).values()) <= {BIG}
             await at.save()

@@ -14,7 +14,7 @@ import pytest
 from attrs import define, field
 
 from tests.cancel.stepping import Cut, Style, sweep
-from tests.cancel.styles import by_cancel, every_style
+from tests.cancel.styles import Counted, by_cancel, every_style
 from tests.scripted_service import (
     FLUX,
     Asked,
@@ -162,7 +162,7 @@ async def start_alone(cut: Cut, says: list[Answer | WiroError]) -> None:
     """A session with a single slot, and nobody else who wants it."""
     road, keeper = Road(says), Ledger()
     async with joined(road, max_in_flight=1) as session:
-        await cut(partial(start, session, keeper))
+        await cut(Counted(partial(start, session, keeper)))
         bound = LONGEST_ATTEMPT if keeper.was_busy(road, cut.struck_at) else 0.0
         assert cut.seconds < bound + 0.001
         assert session.statistics.in_flight == len(keeper.handles)
@@ -180,7 +180,7 @@ async def start_between(cut: Cut, says: list[Answer | WiroError]) -> None:
     async with joined(road, max_in_flight=1) as session:
         await start(session, keeper, "another")
         follower = asyncio.ensure_future(follow())
-        await cut(partial(start, session, keeper))
+        await cut(Counted(partial(start, session, keeper)))
         ours = len(road.runs)
         await follower
         assert road.prompts[ours:].count(OURS) == 0
@@ -265,7 +265,7 @@ def test_work_that_is_begun_is_finished_at_every_step(style: Style) -> None:
             assert await finish(work()) == "result"
             notes.append("used")
 
-        was_cancelled = await cut(use)
+        was_cancelled = await cut(Counted(use))
         assert notes in ([], ["begun", "finished"], ["begun", "finished", "used"])
         assert was_cancelled == (notes[-1:] != ["used"])
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.cancel.stepping import Cut, Style, sweep
-from tests.cancel.styles import every_style
+from tests.cancel.styles import Counted, every_style
 from tests.scripted_service import (
     FLUX,
     Asked,
@@ -146,7 +146,7 @@ def test_at_every_step_the_caller_goes_and_the_task_is_watched_on(verb: Verb, st
             handle = await session.run(FLUX, PROMPT)
             watch = handle._watch
             callbacks = list(watch._callbacks)
-            await cut(lambda: verb(session, handle))
+            await cut(Counted(lambda: verb(session, handle)))
             # Of what was sent nothing is waited for: it costs nothing, or can be asked again.
             on_wire = 0.0 if verb is not waiting_for_all else TRIP
             assert cut.seconds <= on_wire

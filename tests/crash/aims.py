@@ -16,11 +16,11 @@ from pathlib import Path
 
 from attrs import Factory, define, field, frozen
 
-_SHARE_AT_RANDOM_TIMES = 0.2
-_SHARE_AT_THE_FIRST_PASSING = 0.5
+_SHARE_AT_RANDOM_TIMES = 0.15
+_SHARE_AT_THE_FIRST_PASSING = 0.6
 _MEANS_IN_A_RUN = 3.0
 # When a run is struck that has not got to its instant: in runs of its kind.
-_PATIENCE = (0.4, 1.3)
+_PATIENCE = (0.8, 2.0)
 # A miss shows that a run seldom gets there; half a kill each keeps it in turn, but not for ever.
 _WEIGHT_OF_A_MISS = 0.5
 RANDOM = "a random time"

@@ -13,7 +13,7 @@ import shutil
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -53,11 +53,11 @@ class Scenario:
     service: Service
     fresh: bool
 
-    def play(self, kills: int, first: Aim | None = None) -> None:
-        """Kill it so often, let it end, and judge."""
+    def play(self, kills: int, first: Sequence[Aim] = ()) -> None:
+        """Kill it so often, first as is said, then as the picker wants; let it end, and judge."""
         try:
-            if first is not None:
-                self._run(first)
+            for aim in first:
+                self._run(aim)
                 self._lose_a_file()
             self._disturb(kills)
             self._finish(kills)
@@ -213,9 +213,11 @@ def play(settings: Settings, picker: Picker, number: int, kills: int) -> Story:
 
 
 def tour(settings: Settings, picker: Picker, number: int) -> Story:
-    """Play a scenario with one kill, which is made so that it passes every instant there is."""
+    """Play a scenario with two kills, which is made so that it passes every instant there is."""
+    # Once before a Run has gone out, and once with an item in each state.
+    aims = Aim(label="item.after_intent"), Aim(label="item.after_saved", number=3)
     with staged(settings, plan_tour(settings, number), picker) as scenario:
-        scenario.play(1, first=Aim(label="item.after_saved", number=3))
+        scenario.play(len(aims), aims)
     return scenario.story
 
 

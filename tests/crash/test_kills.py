@@ -100,13 +100,14 @@ def test_what_was_struck_least_is_struck_next() -> None:
     for _ in range(400):
         aim = picker.pick("first")
         assert aim.number <= passed[aim.label or "a"]
-        assert 0 <= (aim.seconds or 0) <= (2.6 if aim.label else 2.0)
+        assert aim.seconds is not None
+        assert 0 <= aim.seconds <= (4.0 if aim.label else 2.0)
         # One is never reached, whatever was seen once: it must not take all the turns.
-        reached = Counter() if aim.label == "c" else Counter({aim.label or "": 3})
+        reached = Counter() if aim.label == "c" else Counter({aim.label or "": aim.number})
         picker.learn("first", aim, reached, 2.0 if aim.label == "c" else None)
     struck = picker.struck
     assert abs(struck["a"] - struck["b"]) <= 1
-    assert 40 < struck[RANDOM] < 120
+    assert 20 < struck[RANDOM] < 100
     assert struck.keys() == {"a", "b", RANDOM}
     assert picker.missed["first", "c"] < 2 * struck["a"] + 2
 
@@ -132,4 +133,3 @@ def test_the_faults_are_such_that_the_emulator_knows() -> None:
         faults = read_faults(make_faults(random.Random(seed)))  # noqa: S311 - no secret
         assert len(faults) == 6
         assert all(fault.times is None and fault.every for fault in faults)
-        assert not any(fault.action in ("fail_task", "error_task") for fault in faults)
