@@ -16,6 +16,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 import re
@@ -39,6 +40,10 @@ from wiro_async.transport import Stream, Transport
 # Smaller files take one hop to a thread for all their disk work, larger ones one for each block.
 _BLOCK_BYTES = 1024 * 1024
 _PART_NAME = re.compile(r"\..+\.[0-9a-f]{8}\.part", re.DOTALL)
+# Of the disk or the folder, and not of one file's name.
+_OF_THE_DISK = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.EMFILE}
+)
 # Statuses that another try will not change.
 _FINAL_STATUSES = frozenset({400, 401, 403, 405, 410, 451})
 
@@ -86,6 +91,7 @@ class Downloader:
     async def _save(self, output: Output, path: Path, task_id: str | None) -> SavedFile:
         url = output.url or ""
         failures = 0
+        is_disk = False
         async with self._places:
             while True:
                 try:
@@ -96,16 +102,19 @@ class Downloader:
                     is_final = isinstance(error, _Broken) and error.is_final
                 except OSError as error:
                     reason, is_final = f"the disk says: {error}", True
+                    is_disk = error.errno in _OF_THE_DISK
                 if is_final or failures >= self.policy.max_attempts:
                     break
                 self.repeats += 1
                 await asyncio.sleep(self.policy.backoff_seconds(failures, self.dice()))
-        raise DownloadError(
-            f"{path.name} is paid but not saved: {reason}. It lies at {url} for a limited time",
+        lost = DownloadError(
+            f"{path} is paid but not saved: {reason}. It lies at {url} for a limited time",
             url=url,
             path=str(path),
             task_id=task_id,
         )
+        lost.is_disk = is_disk
+        raise lost
 
     async def _fetch(self, output: Output, url: str, path: Path) -> SavedFile:
         part = _PartFile(path)

@@ -317,7 +317,10 @@ class DownloadError(WiroError):
         url: where the output lies at the service.
         path: where it was to go.
         task_id: the service's id of the task.
+        is_disk: whether the disk is at fault, so that the next output would meet it as well.
     """
+
+    is_disk: bool = False
 
     def __init__(
         self, message: str, *, url: str = "", path: str = "", task_id: str | None = None

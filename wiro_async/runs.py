@@ -136,6 +136,7 @@ class Starter:
             token=started.token,
             timeout_seconds=self.task_timeout_seconds,
             is_new=is_new,
+            is_sure=slot is not None,
         )
         if slot is not None:
             watch.call_when_done(lambda: self.slots.release(slot))

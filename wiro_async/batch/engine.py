@@ -94,8 +94,8 @@ class Batch:
             self._journal = await self._open_journal(stack)
             self._budget = Budget(limit=self._choices.max_cost, spent=self._journal.totals.spent)
             left_over = await self._journal.left_over()
-            await self._open_files()
             stack.callback(self._files.close)
+            await self._open_files()
             self._stack = stack.pop_all()
         self._started_at = _now()
         self._window = asyncio.Semaphore(2 * self._max_in_flight)
@@ -213,6 +213,8 @@ class Batch:
         Their items end as cancelled, and are run by the same batch started again.
         """
         self.stop()
+        if self._group is None:  # nothing was begun
+            return
         self._pipeline.is_cancelling = True
         handles = [one.handle for one in self._under_way if one.handle is not None]
         await asyncio.gather(*(handle.stop() for handle in handles), return_exceptions=True)

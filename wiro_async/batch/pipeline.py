@@ -28,6 +28,7 @@ from wiro_async.crashpoints import passing
 from wiro_async.errors import (
     AuthenticationFailed,
     CostLimitReached,
+    DownloadError,
     InsufficientBalance,
     InvalidRequest,
     NotFound,
@@ -95,7 +96,7 @@ class Pipeline:
             self.has_left_some = True
             return None
         except WiroError as error:
-            if isinstance(error, STOPPING):
+            if isinstance(error, STOPPING) or (isinstance(error, DownloadError) and error.is_disk):
                 self.stop(error)
             return progress.end(error, self.now())
         finally:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -216,35 +216,29 @@ class ResultFiles:
         passing("record.after_line")
 
     def drop_stale(self, custom_ids: set[str]) -> None:
-        """Of some ids leave only the last line there is, in either file; they were written anew.
+        """Drop the lines with which the results began, of ids whose files were not there any more.
 
         Raises:
             OutputDirectoryError: if the disk does not take it.
         """
-        last: dict[str, tuple[str, int]] = {}
+        path = self.directory / RESULTS_NAME
+        stale = set(custom_ids)
+        kept = []
         try:
-            for name in (RESULTS_NAME, ERRORS_NAME):
-                for number, (custom_id, _) in enumerate(_read_ids(self.directory / name)):
-                    last[custom_id] = (name, number)
-            for name in (RESULTS_NAME, ERRORS_NAME):
-                kept = [
-                    line
-                    for number, (custom_id, line) in enumerate(_read_ids(self.directory / name))
-                    if custom_id not in custom_ids or last[custom_id] == (name, number)
-                ]
-                fresh = self.directory / f".{name}.new"
-                fresh.write_bytes(b"".join(kept))
-                fresh.replace(self.directory / name)
+            with path.open("rb") as file:
+                for line in file:
+                    custom_id = json.loads(line)["custom_id"]
+                    if custom_id in stale:
+                        stale.remove(custom_id)  # the first one only: what came after holds
+                    else:
+                        kept.append(line)
+            fresh = self.directory / f".{RESULTS_NAME}.new"
+            fresh.write_bytes(b"".join(kept))
+            fresh.replace(path)
         except OSError as error:
-            raise OutputDirectoryError(f"{self.directory}: {error.strerror or error}") from None
+            raise OutputDirectoryError(f"{path}: {error.strerror or error}") from None
 
     def close(self) -> None:
         """Close both files; safe to call twice."""
         while self._descriptors:
             os.close(self._descriptors.popitem()[1])
-
-
-def _read_ids(path: Path) -> Iterator[tuple[str, bytes]]:
-    with path.open("rb") as file:
-        for line in file:
-            yield json.loads(line)["custom_id"], line
