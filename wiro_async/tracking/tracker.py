@@ -71,7 +71,7 @@ class Tracker:
         token: str | None,
         timeout_seconds: float | None = None,
         is_new: bool = True,
-        is_sure: bool = True,
+        is_sure: bool = False,
     ) -> Watch:
         """Begin to watch a task.
 
@@ -80,7 +80,8 @@ class Tracker:
             token: its token, where it is known.
             timeout_seconds: when to give up; None for never.
             is_new: whether it was made just now; one that is not is looked at at once.
-            is_sure: whether there is such a task, even if the service does not show it yet.
+            is_sure: whether there is such a task, even if the service does not show it yet; of a
+                new one that is certain.
         """
         now = asyncio.get_running_loop().time()
         watch = Watch(
@@ -88,7 +89,7 @@ class Tracker:
             task_id=task_id,
             token=token,
             deadline=None if timeout_seconds is None else now + timeout_seconds,
-            missing_until=now + _MISSING_GRACE_SECONDS if is_sure else now,
+            missing_until=now + _MISSING_GRACE_SECONDS if is_new or is_sure else now,
         )
         if self._is_closed:  # a Run outlived the closing: its task has a name all the same
             watch.give_up(_closed_around(watch))
