@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import zlib
 from collections.abc import Callable
+from typing import cast
 
+import aiohttp
 import pytest
+from aiohttp.base_protocol import BaseProtocol
 
 from tests.classifier_server import BODY, HEAD, close, cut, saying, then
 from tests.loopback import Behaviour, serve
@@ -14,6 +18,7 @@ from tests.wire import RUN, SIGNED, assert_clean, opened
 from wiro_async.errors import OutcomeUnknown
 from wiro_async.protocol.responses import Started
 from wiro_async.protocol.salvage import salvage_run
+from wiro_async.transport import _read_body
 
 PIECES = (BODY[:9], BODY[9:10], BODY[10:30], BODY[30:])
 IN_CHUNKS = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in PIECES) + b"0\r\n\r\n"
@@ -70,6 +75,29 @@ async def test_what_came_of_an_answer_is_known_wherever_it_breaks_off(
         answer = await transport.send(RUN, SIGNED)
     assert answer.body == BODY
     assert salvage_run(answer.body) == Started(task_id="2221", token="tok")
+
+
+class BrokenAnswer:
+    """The body that aiohttp has where the end comes in one breath with the break."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        loop = asyncio.get_running_loop()
+        self.content = aiohttp.StreamReader(BaseProtocol(loop), 65536, loop=loop)
+        for piece in pieces:
+            self.content.feed_data(piece)
+        self.content.set_exception(aiohttp.ClientPayloadError("broken"))
+        self.is_closed = False
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+async def test_what_came_in_one_breath_with_the_break_is_known_too() -> None:
+    answer, received = BrokenAnswer(BODY[:9], BODY[9:20]), [b"before, "]
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await _read_body(cast("aiohttp.ClientResponse", answer), received)
+    assert b"".join(received) == b"before, " + BODY[:20]
+    assert answer.is_closed
 
 
 async def test_what_came_of_an_answer_is_never_shown() -> None:

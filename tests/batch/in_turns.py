@@ -131,7 +131,7 @@ def taking_turns() -> Iterator[None]:
         mock.patch.object(FileJournal, "open", open_in_turns),
         mock.patch.object(sqlite3, "connect", connect_carelessly),
         mock.patch.object(anyio.to_thread, "run_sync", run_here),
-        mock.patch.object(os, "fsync", lambda _: None),
+        mock.patch.object(os, "fsync"),
     ):
         yield
 

@@ -210,15 +210,18 @@ def play(
         _run(scenario, cut, loop_factory, complain)
 
 
-def sweep(scenario: Scenario, style: Style) -> int:
-    """Play it cancelled after 0, 1, 2, ... steps, until it ends undisturbed; the steps it took."""
+def sweep(scenario: Scenario, *styles: Style) -> int:
+    """Play it cancelled after 0, 1, 2, ... steps, until it ends undisturbed; the steps it took.
+
+    With several styles each has its turn.
+    """
     with _no_complaints() as complain:
-        for number in itertools.count():
+        for number, style in zip(itertools.count(), itertools.cycle(styles), strict=False):
             cut = Cut(style, AfterSteps(number))
             try:
                 _run(scenario, cut, SteppingLoop, complain)
             except BaseException as error:
-                error.add_note(f"cancelled after {number} steps")
+                error.add_note(f"cancelled after {number} steps, {style.__name__}")
                 raise
             if not cut.was_called_for:
                 return number

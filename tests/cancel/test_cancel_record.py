@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
+from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,21 +23,15 @@ from tests.cancel.stage import (
     open_files,
     wall_clock,
 )
-from tests.cancel.stepping import AfterSteps, AimedLoop, AtLabel, Cut, Style, play, sweep
-from tests.cancel.styles import STYLES, by_cancel, every_style
-from tests.cancel.test_cancel_download import threads_in_virtual_time
+from tests.cancel.stepping import Cut, Style, sweep
+from tests.cancel.styles import STYLES
+from tests.cancel.test_cancel_download import DISK, threads_in_virtual_time
 from tests.virtual_session import EVEN, joined
 from wiro_async.batch.engine import Batch
 from wiro_async.session import WiroSession
 
 PROMPTS = ["one", "lost", "three"]
-DISK = 0.25
-
-
-@pytest.fixture(autouse=True)
-def _keep_step() -> Iterator[None]:
-    with in_step(), threads_in_virtual_time():
-        yield
+Body = Callable[[Batch], Coroutine[Any, Any, None]]
 
 
 async def read_to_the_end(batch: Batch) -> None:
@@ -49,14 +44,41 @@ async def leave_after_the_first(batch: Batch) -> None:
     await anext(batch)
 
 
-Body = Callable[[Batch], Coroutine[Any, Any, None]]
+@frozen
+class Place:
+    session: WiroSession
+    service: Service
+    directory: Path
+    prompts: list[str]
+
+
+async def go(cut: Cut, place: Place, body: Body, **choices: object) -> None:
+    """Be cancelled; see that all is in order, and go on to the end."""
+    service, session = place.service, place.session
+
+    async def use(body: Body = body) -> None:
+        async with open_batch(session, place.directory, place.prompts, **choices) as batch:
+            await body(batch)
+
+    was_open = open_files()
+    await cut(use)
+    assert open_files() == was_open
+    sent = len(service.prompts)
+    assert cut.seconds <= LONGEST_ATTEMPT + DISK
+    check_left(place.directory, service)
+    await asyncio.sleep(100)
+    assert len(service.prompts) == sent
+    assert session.statistics.in_flight == 0
+    await use(read_to_the_end)
+    check_complete(place.directory, service, place.prompts)
+    assert session.statistics.in_flight == 0
 
 
 async def fresh(cut: Cut, body: Body) -> None:
     with TemporaryDirectory() as name, wall_clock():
         directory, service = Path(name), Service(lost=("lost",))
         async with joined(service, poll_schedule=EVEN) as session:
-            await go(cut, Run(session, service, directory, PROMPTS), body)
+            await go(cut, Place(session, service, directory, PROMPTS), body)
 
 
 async def resumed(cut: Cut) -> None:
@@ -64,49 +86,31 @@ async def resumed(cut: Cut) -> None:
         directory, service = Path(name), Service()
         prompts = await live_before(directory, service)
         async with joined(service, poll_schedule=EVEN, settle_seconds=2.0) as session:
-            run = Run(session, service, directory, prompts)
-            await go(cut, run, read_to_the_end, on_unknown="resubmit", retry_failed=True)
+            await go(
+                cut,
+                Place(session, service, directory, prompts),
+                read_to_the_end,
+                on_unknown="resubmit",
+                retry_failed=True,
+                max_cost=Decimal(100),
+            )
 
 
-@frozen
-class Run:
-    session: WiroSession
-    service: Service
-    directory: Path
-    prompts: list[str]
+def turned(places: int) -> list[Style]:
+    """All styles, beginning with another one."""
+    return STYLES[places:] + STYLES[:places]
 
 
-async def go(cut: Cut, run: Run, body: Body, **choices: object) -> None:
-    """Be cancelled; see that all is in order, and go on to the end."""
-
-    async def use(body: Body = body) -> None:
-        async with open_batch(run.session, run.directory, run.prompts, **choices) as batch:
-            await body(batch)
-
-    was_open = open_files()
-    await cut(use)
-    assert open_files() == was_open
-    sent = len(run.service.prompts)
-    assert cut.seconds <= LONGEST_ATTEMPT + DISK
-    check_left(run.directory, run.service)
-    await asyncio.sleep(100)
-    assert len(run.service.prompts) == sent
-    assert run.session.statistics.in_flight == 0
-    await use(read_to_the_end)
-    check_complete(run.directory, run.service, run.prompts)
-    assert run.session.statistics.in_flight == 0
+def test_at_every_step_of_a_fresh_batch() -> None:
+    with in_step(), threads_in_virtual_time():
+        assert sweep(lambda cut: fresh(cut, read_to_the_end), *turned(0)) > 100
 
 
-@every_style
-def test_a_fresh(style: Style) -> None:
-    print(sweep(lambda cut: fresh(cut, read_to_the_end), style))
+def test_at_every_step_of_a_batch_that_is_left_early() -> None:
+    with in_step(), threads_in_virtual_time():
+        assert sweep(lambda cut: fresh(cut, leave_after_the_first), *turned(5)) > 100
 
 
-@every_style
-def test_a_leave(style: Style) -> None:
-    print(sweep(lambda cut: fresh(cut, leave_after_the_first), style))
-
-
-@every_style
-def test_a_resumed(style: Style) -> None:
-    print(sweep(resumed, style))
+def test_at_every_step_of_a_batch_that_goes_on_from_any_state() -> None:
+    with in_step(), threads_in_virtual_time():
+        assert sweep(resumed, *turned(9)) > 100

@@ -58,7 +58,7 @@ class Scenario:
         try:
             for aim in first:
                 self._run(aim)
-                self._lose_a_file()
+                self._lose_files(len(self.plan.rows))
             self._disturb(kills)
             self._finish(kills)
         except Trouble as trouble:
@@ -90,7 +90,7 @@ class Scenario:
                 self._run(self.picker.pick(self._kind()), retry_failed=retry_failed) is not None
             )
             if self.rng.random() < _SHARE_OF_LOST_FILES:
-                self._lose_a_file()
+                self._lose_files(1)
 
     def _finish(self, kills: int) -> None:
         for _ in range(_MOST_RUNS):
@@ -129,11 +129,11 @@ class Scenario:
         done = len(self._pictures()) / len(self.plan.rows)
         return "early" if done < 0.5 else "late" if done < 1 else "done"
 
-    def _lose_a_file(self) -> None:
-        """Somebody deletes a picture, between two runs."""
+    def _lose_files(self, most: int) -> None:
+        """Somebody deletes pictures, between two runs."""
         pictures = self._pictures()
-        if pictures:
-            self.rng.choice(pictures).unlink()
+        for picture in self.rng.sample(pictures, min(most, len(pictures))):
+            picture.unlink()
 
     def _pictures(self) -> list[Path]:
         return sorted(self.folder.glob("out/s*"))

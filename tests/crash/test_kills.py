@@ -103,8 +103,9 @@ def test_what_was_struck_least_is_struck_next() -> None:
         assert aim.seconds is not None
         assert 0 <= aim.seconds <= (4.0 if aim.label else 2.0)
         # One is never reached, whatever was seen once: it must not take all the turns.
-        reached = Counter() if aim.label == "c" else Counter({aim.label or "": aim.number})
-        picker.learn("first", aim, reached, 2.0 if aim.label == "c" else None)
+        is_reached = aim.label != "c"
+        reached = Counter({aim.label: aim.number} if aim.label and is_reached else {})
+        picker.learn("first", aim, reached, None if is_reached else 2.0)
     struck = picker.struck
     assert abs(struck["a"] - struck["b"]) <= 1
     assert 20 < struck[RANDOM] < 100

@@ -40,6 +40,7 @@ from wiro_async.errors import (
     TaskCancelled,
     TaskError,
     TaskFailed,
+    TaskUnreachable,
     WiroError,
 )
 from wiro_async.handle import TaskHandle
@@ -155,7 +156,7 @@ class Pipeline:
             if handle is None:
                 self.has_left_some = True
                 return None
-            task = await (handle.stop() if self.is_cancelling else handle.wait())
+            task = await self._end_of(progress, handle)
         passing("item.terminal")
         try:
             await self._accept(progress, handle, task)
@@ -171,6 +172,18 @@ class Pipeline:
         )
         passing("item.after_saved")
         return progress.end(None, self.now())
+
+    async def _end_of(self, progress: Progress, handle: TaskHandle) -> Task:
+        try:
+            return await (handle.stop() if self.is_cancelling else handle.wait())
+        except NotFound as error:
+            raise TaskUnreachable(
+                f"{error.message}: the journal has task {handle.task_id} (token {handle.token}) for "
+                f"{progress.request.custom_id!r}, and this service does not know it, or not any "
+                "more. Is it the service that the batch was begun at? The next run asks again",
+                task_id=handle.task_id,
+                token=handle.token,
+            ) from None
 
     async def _accept(self, progress: Progress, handle: TaskHandle, task: Task) -> None:
         """Note a task that has succeeded, and what it cost."""

@@ -9,6 +9,7 @@ from decimal import Decimal
 from attrs import define, field
 
 from wiro_async.batch.budget import Budget
+from wiro_async.batch.results import format_cost
 from wiro_async.batch.runner import Runner
 from wiro_async.errors import (
     AuthenticationFailed,
@@ -41,9 +42,10 @@ class Purse:
         while not self.budget.fits(model, price):
             if not self.budget.open_tasks:
                 raise CostLimitReached(
-                    f"the limit is ${self.budget.limit}, ${self.budget.spent} is spent and "
-                    f"${self.budget.reserved} reserved: one more task of {model} could pass it. "
-                    "Nothing more is submitted; with a higher limit the same batch goes on"
+                    f"the limit is {format_cost(self.budget.limit or Decimal(0))}, "
+                    f"{format_cost(self.budget.spent)} is spent and "
+                    f"{format_cost(self.budget.reserved)} reserved: one more task of {model} could "
+                    "pass it. Nothing more is submitted; with a higher limit the same batch goes on"
                 )
             self._moved.clear()
             await self._moved.wait()

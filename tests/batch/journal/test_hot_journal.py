@@ -81,8 +81,8 @@ def test_what_is_to_be_undone_cut_off_is_found(
         put_back(path.parent, {**left, UNDO: left[UNDO][:length]})
         outcomes[judge(path, whole.held)] += 1
     assert outcomes["refused"] > 10
-    (path.parent / UNDO).unlink()
-    (path).write_bytes(left[NAME])
+    path.write_bytes(left[NAME])
+    path.with_name(UNDO).unlink(missing_ok=True)
     assert refusal(path) is not None, "and where it is gone altogether"
 
 
