@@ -30,6 +30,8 @@ Also here, because they are properties of connections:
 * No cookies, and no proxy settings of the environment unless asked for.
 * The number of connections is bounded here, before aiohttp, so that waiting for one neither
   counts against a request's timeout nor leaves a doubt about what was sent.
+
+Longer than the other files because all that knows aiohttp's client stands here.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ from wiro_async.batch.entries import JOURNAL_NAME
 from wiro_async.batch.results import BatchItem, BatchSummary
 from wiro_async.errors import InvalidRequest
 
-# Two pairs of ids ask for the same picture.
-PROMPTS = {"a": "a fox", "b": "a fox", "c": "a hen", "d": "an owl", "e": "an owl", "f": "an elk"}
+# Of three ids two ask for the same picture.
+PROMPTS = {f"id-{number:02}": f"picture {number * 2 // 3}" for number in range(32)}
 
 
 @define

@@ -8,6 +8,7 @@ the journal calls saved is whole on the disk; and the two files of results say w
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 from contextlib import ExitStack, suppress
 from decimal import Decimal
@@ -16,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from attrs import define, field, frozen
-from hypothesis import HealthCheck, Phase, note, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
@@ -24,6 +25,7 @@ from tests.batch.in_turns import TurnsLoop, taking_turns
 from tests.batch.standing import PROMPTS, Standing, look
 from tests.batch.world import MODEL, PRICE, Plan, Step, World
 from tests.batch.world_runner import WorldRunner
+from wiro_async import batch as batch_package
 from wiro_async import crashpoints
 from wiro_async.batch.engine import Batch
 from wiro_async.batch.entries import JOURNAL_NAME
@@ -52,18 +54,30 @@ PLANS = st.builds(
 )
 
 
+# All the instants of a batch that have a name.
+LABELS = sorted(
+    {
+        label
+        for file in Path(batch_package.__file__).parent.glob("*.py")
+        for label in re.findall(r'passing\("([a-z_.]+)"\)', file.read_text())
+    }
+)
+
+
 @frozen(kw_only=True)
 class Ending:
-    """What cuts a batch short, when so many instants have passed."""
+    """What cuts a batch short, when an instant is passed for the so-manieth time."""
 
     kind: str
-    instant: int
+    label: str
+    number: int
 
 
 ENDINGS = st.builds(
     Ending,
     kind=st.sampled_from(["crash", "crash", "crash", "interrupt", "leave", "stop", "cancel"]),
-    instant=st.integers(1, 120),
+    label=st.sampled_from(LABELS),
+    number=st.sampled_from([1, 1, 2, 3, 5]),
 )
 
 
@@ -99,7 +113,7 @@ RUNS = st.builds(
     retry_failed=st.booleans(),
     max_cost=st.sampled_from([None, None, None, PRICE, 3 * PRICE]),
     max_in_flight=st.integers(1, 3),
-    ending=st.none() | ENDINGS,
+    ending=ENDINGS | ENDINGS | st.none(),
 )
 
 
@@ -115,12 +129,10 @@ class Stroke:
     loop: asyncio.AbstractEventLoop = field(factory=asyncio.get_running_loop)
     helpers: list[asyncio.Task[None]] = field(factory=list)
     passed: int = 0
-    label: str = "no instant"
 
     def __call__(self, label: str) -> None:
-        self.passed += 1
-        if self.passed == self.ending.instant:
-            self.label = label
+        self.passed += label == self.ending.label
+        if label == self.ending.label and self.passed == self.ending.number:
             self.strike()
 
     def strike(self) -> None:
@@ -151,7 +163,7 @@ class BatchMachine(RuleBasedStateMachine):
         self.stack.enter_context(taking_turns())
         self.loop = self.stack.enter_context(asyncio.Runner(loop_factory=TurnsLoop))
         self.world = World()
-        self.input: list[str] = []
+        self.input = IDS[:3]
         self.copy = self.home / "copy"
         self.copy.mkdir()
         self.directory = self.home / "0"
@@ -159,13 +171,17 @@ class BatchMachine(RuleBasedStateMachine):
         self.deaths = 0
         self.is_sound = True
 
-    @rule(run=RUNS)
-    def go_on(self, run: BatchRun) -> None:
+    @rule(more=st.integers(0, 4), run=RUNS)
+    def go_on(self, more: int, run: BatchRun) -> None:
+        """Start the same batch again, with some rows more."""
+        known = len(set(self.input))
+        self.input += IDS[known : known + more]
         self.run(run)
 
-    @rule(more=st.lists(st.sampled_from(IDS), min_size=1, max_size=4), run=RUNS)
-    def go_on_with_more(self, more: list[str], run: BatchRun) -> None:
-        self.input += more
+    @rule(which=st.integers(0, 5), run=RUNS)
+    def repeat(self, which: int, run: BatchRun) -> None:
+        """Start it with a row whose id came before."""
+        self.input += self.input[which : which + 1]
         self.run(run)
 
     @rule(which=st.integers(0, 5), is_gone=st.booleans())
@@ -256,7 +272,6 @@ class BatchMachine(RuleBasedStateMachine):
             await asyncio.gather(*stroke.helpers)
         finally:
             crashpoints.hook = None
-        note(f"{run.ending.kind} at {stroke.label}")
         return batch, items
 
     def die(self) -> None:

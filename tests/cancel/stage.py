@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 from tests.cancel.journal_thread import journal_threads
-from tests.scripted_service import FLUX, WorldTransport
+from tests.scripted_service import FLUX, Asked, WorldTransport, full
 from wiro_async.batch.engine import Batch
 from wiro_async.batch.entries import Entry
 from wiro_async.batch.lock import take_lock
@@ -40,12 +41,12 @@ _RESULTS = frozenset({"results.jsonl", "errors.jsonl"})
 
 
 class Service(WorldTransport):
-    """The emulator's world; the answers to some prompts get lost, once each."""
+    """The emulator's world; some answers get lost, some Runs do not find room, once each."""
 
-    def __init__(self, lost: tuple[str, ...] = ()) -> None:
+    def __init__(self, lost: tuple[str, ...] = (), full: tuple[str, ...] = ()) -> None:
         terms = Terms(epoch=EPOCH, median_seconds=6.0, sigma=0.0)
         super().__init__(terms, trip_seconds=TRIP)
-        self.lost = list(lost)
+        self.lost, self.full = list(lost), list(full)
         self.open_streams = 0
 
     @property
@@ -67,6 +68,13 @@ class Service(WorldTransport):
             self.lost.remove(prompt)
             raise OutcomeUnknown("/Run: cut off", endpoint="/Run", evidence="the headers went out")
         return answer
+
+    async def _answer(self, asked: Asked) -> Answer:
+        if asked.endpoint == "/Run" and (prompt := asked.fields["prompt"]) in self.full:
+            self.full.remove(prompt)
+            await asyncio.sleep(TRIP)
+            return full(5)
+        return await super()._answer(asked)
 
     @asynccontextmanager
     async def stream(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[Stream]:
@@ -141,6 +149,18 @@ def entries(directory: Path) -> dict[str, Entry]:
         lock.release()
 
 
+def count_intents(directory: Path) -> Counter[str]:
+    """How often the journal says that a Run was about to go out, by prompt."""
+    path = directory / "batch.sqlite"
+    if not path.exists():
+        return Counter()
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute(
+            "SELECT params FROM events JOIN items USING (position) WHERE events.state = 'intent'"
+        )
+        return Counter(json.loads(params)["prompt"] for (params,) in rows)
+
+
 def check_left(directory: Path, service: Service) -> None:
     """See that a batch that was left has written down all that went out, and closed all."""
     assert journal_threads() == set()
@@ -148,11 +168,12 @@ def check_left(directory: Path, service: Service) -> None:
     names = {path.name for path in directory.iterdir()}
     assert {name for name in names if not name.endswith(".png")} <= _KEPT | _RESULTS
     known = entries(directory)
+    assert not Counter(service.prompts) - count_intents(directory)
     for prompt in service.prompts:
-        assert known[prompt].state not in (State.PLANNED, State.INTENT), prompt
+        assert known[prompt].state is not State.INTENT, "an outcome is not written down"
     for task in service.tasks:
         one = known[task.prompt]
-        # An intent can only be one that was left by an earlier run, and not looked for yet.
+        # An intent is one that was left by an earlier run, and not looked for yet.
         is_open = one.state in (State.UNKNOWN, State.INTENT)
         assert one.facts.get("task_id") == task.id or is_open, one
 
@@ -197,7 +218,7 @@ async def live_before(directory: Path, service: Service) -> list[str]:
     made = {prompt: await service.make_task(prompt) for prompt, _, is_made in LEFT if is_made}
     store = open_store(directory / "batch.sqlite")
     store.begin()
-    for number, (prompt, state, is_made) in enumerate(LEFT, 1):
+    for number, (prompt, state, _) in enumerate(LEFT, 1):
         request = BatchRequest(custom_id=f"{number:06}", model=FLUX, params={"prompt": prompt})
         entry = store.plan(request)
         assert entry is not None

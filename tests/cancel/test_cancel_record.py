@@ -9,7 +9,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import pytest
 from attrs import frozen
 
 from tests.cancel.journal_thread import in_step
@@ -76,7 +75,7 @@ async def go(cut: Cut, place: Place, body: Body, **choices: object) -> None:
 
 async def fresh(cut: Cut, body: Body) -> None:
     with TemporaryDirectory() as name, wall_clock():
-        directory, service = Path(name), Service(lost=("lost",))
+        directory, service = Path(name), Service(lost=("lost",), full=("three",))
         async with joined(service, poll_schedule=EVEN) as session:
             await go(cut, Place(session, service, directory, PROMPTS), body)
 

@@ -178,9 +178,9 @@ class Pipeline:
             return await (handle.stop() if self.is_cancelling else handle.wait())
         except NotFound as error:
             raise TaskUnreachable(
-                f"{error.message}: the journal has task {handle.task_id} (token {handle.token}) for "
-                f"{progress.request.custom_id!r}, and this service does not know it, or not any "
-                "more. Is it the service that the batch was begun at? The next run asks again",
+                f"{error.message}: the journal has task {handle.task_id} (token {handle.token}) "
+                f"for {progress.request.custom_id!r}, and this service does not know it, or not "
+                "any more. Is it the service that the batch was begun at? The next run asks again",
                 task_id=handle.task_id,
                 token=handle.token,
             ) from None

@@ -26,6 +26,7 @@ from tests.batch.journal.stage import (
 )
 from tests.batch.source_cases import FLUX
 from tests.batch.test_engine_emulator import place
+from wiro_async.batch.chain import request_digest
 from wiro_async.batch.journal import open_journal
 from wiro_async.batch.opening import open_store
 from wiro_async.batch.states import State
@@ -117,6 +118,21 @@ def test_another_file_under_its_name_is_refused(
 @pytest.mark.parametrize("what", EDITS)
 def test_an_edited_row_is_found(path: Path, what: str) -> None:
     edit(path, *EDITS[what])
+    assert refusal(path) is not None
+
+
+def test_a_request_that_brings_its_own_digest_is_found(path: Path) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        (row,) = connection.execute(
+            "SELECT custom_id, model, params, metadata, digest FROM items WHERE position = 6"
+        )
+        *columns, digest = row
+        assert request_digest(*columns) == digest
+        columns[2] = columns[2].replace("fox", "box")
+        connection.execute(
+            "UPDATE items SET params = ?, digest = ? WHERE position = 6",
+            (columns[2], request_digest(*columns)),
+        )
     assert refusal(path) is not None
 
 
