@@ -6,18 +6,31 @@ import json
 import shutil
 import sqlite3
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from attrs import define, frozen
 
-from tests.batch.world import PRICE, World, WorldTask
+from tests.batch.world import World, WorldTask
 from wiro_async.batch.entries import JOURNAL_NAME
-from wiro_async.batch.results import BatchItem, BatchSummary
-from wiro_async.errors import InvalidRequest
+from wiro_async.batch.results import BatchItem, BatchSummary, ItemStatus
+from wiro_async.errors import InsufficientBalance, InvalidRequest, RequestNotSent
 
 # Of three ids two ask for the same picture.
 PROMPTS = {f"id-{number:02}": f"picture {number * 2 // 3}" for number in range(32)}
+
+
+# How an item that ended so stands in the journal.
+_STATES: Mapping[ItemStatus, str] = {
+    ItemStatus.SUCCEEDED: "saved",
+    ItemStatus.FAILED: "failed",
+    ItemStatus.CANCELLED: "failed",
+    ItemStatus.REFUSED: "failed",
+    ItemStatus.UNSAVED: "terminal",
+    ItemStatus.UNKNOWN: "unknown",
+    ItemStatus.SKIPPED: "skipped",
+}
 
 
 @define
@@ -40,6 +53,8 @@ class Standing:
     directory: Path
     world: World
     rows: tuple[Row, ...] = ()
+    names: frozenset[str] = frozenset()
+    """Of all tasks that an item ever had."""
 
     @property
     def states(self) -> dict[str, str]:
@@ -84,23 +99,28 @@ class Standing:
                 assert not any(task.is_good for task in mine)
         assert set(held.values()) <= {1}
         for prompt in set(PROMPTS.values()):
-            self.check_prompt(prompt, held)
+            self.check_prompt(prompt)
 
-    def check_prompt(self, prompt: str, held: Counter[str]) -> None:
+    def check_prompt(self, prompt: str) -> None:
         """A task that nobody knows by its name has an item that is in doubt, or was given up."""
         rows = [row for row in self.rows if PROMPTS[row.custom_id] == prompt]
-        nobodys = [
-            task
-            for task in self.world.tasks.values()
-            if task.prompt == prompt and task.is_good and task.id not in held
-        ]
-        in_doubt = sum(row.state in ("intent", "unknown", "skipped") for row in rows)
-        given_up = sum(self.world.resubmitted[row.custom_id] for row in rows)
+        skipped = sum(row.state == "skipped" for row in rows)
+        resubmitted = sum(self.world.resubmitted[row.custom_id] for row in rows)
         # Chosen, and noted, but not sent yet.
-        given_up += sum(
-            row.state == "planned" and row.custom_id in self.world.may_resubmit for row in rows
+        resubmitted += sum(
+            row.state == "planned" and self.world.may_resubmit[row.custom_id] > 0 for row in rows
         )
-        assert len(nobodys) <= in_doubt + given_up, nobodys
+        assert self.forgotten(prompt) <= skipped + resubmitted, self.world.tasks
+
+    def forgotten(self, prompt: str) -> int:
+        """Good tasks of a prompt that no item has, and that no item is still looked for."""
+        rows = [row for row in self.rows if PROMPTS[row.custom_id] == prompt]
+        tasks = [task for task in self.world.tasks.values() if task.prompt == prompt]
+        nobodys = [
+            task for task in tasks if task.is_good and not any(row.holds(task) for row in rows)
+        ]
+        in_doubt = sum(row.state in ("intent", "unknown") for row in rows)
+        return max(0, len(nobodys) - in_doubt)
 
     def check_files(self, *, is_through: bool) -> None:
         """The two files of results tell the story of the journal, each item once."""
@@ -127,13 +147,20 @@ class Standing:
         names = [item.custom_id for item in items if not isinstance(item.error, InvalidRequest)]
         assert len(set(names)) == len(names)
         assert summary.total == len(items)
-        paid = sum(row.state in ("terminal", "saved") for row in self.rows)
-        assert summary.cost == paid * PRICE
+        running = [row for row in self.rows if row.state == "submitted"]
+        ended = [
+            task
+            for task in self.world.tasks.values()
+            if {task.id, task.token} & self.names and not any(row.holds(task) for row in running)
+        ]
+        assert summary.cost == sum(task.cost for task in ended)
         for item in items:
-            assert item.ok == (self.states[item.custom_id] == "saved") or (
-                isinstance(item.error, InvalidRequest)
-            )
+            if not isinstance(item.error, InvalidRequest):
+                state = _STATES[item.status]
+                is_stopping = isinstance(item.error, InsufficientBalance | RequestNotSent)
+                assert self.states[item.custom_id] == ("planned" if is_stopping else state)
         if not summary.is_stopped:
+            assert not {"intent", "submitted"} & set(self.states.values())
             saved = [row for row in self.rows if row.state == "saved" and row.custom_id in ids]
             assert all(self.is_whole(row) for row in saved)
 
@@ -154,18 +181,23 @@ def look(directory: Path, world: World, copy: Path) -> Standing:
         shutil.copy(path, copy)
     connection = sqlite3.connect(copy / JOURNAL_NAME)
     try:
-        _check_events(connection)
+        names = _check_events(connection)
         items = connection.execute("SELECT custom_id, state, facts FROM items").fetchall()
     finally:
         connection.close()
     rows = [Row(name, state, json.loads(facts)) for name, state, facts in items]
-    return Standing(directory, world, tuple(rows))
+    return Standing(directory, world, tuple(rows), names)
 
 
-def _check_events(connection: sqlite3.Connection) -> None:
-    """What has a task never goes back to where it had none."""
+def _check_events(connection: sqlite3.Connection) -> frozenset[str]:
+    """What has a task never goes back to where it had none; the names of all tasks."""
     last: dict[int, str] = {}
-    for position, state in connection.execute("SELECT position, state FROM events ORDER BY seq"):
+    names: set[str] = set()
+    for position, state, *named in connection.execute(
+        "SELECT position, state, task_id, token FROM events ORDER BY seq"
+    ):
         went = (last.get(position), state)
         assert went not in {("submitted", "planned"), ("terminal", "planned")}, went
         last[position] = state
+        names.update(name for name in named if name)
+    return frozenset(names)

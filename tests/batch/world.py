@@ -1,7 +1,7 @@
 """A service of pure Python, and the ledger that says which Runs it might have been sent.
 
-What becomes of each Run is settled before a batch begins, by the item's id, so that nothing
-depends on who comes first. The service outlives the batches that talk to it.
+What becomes of each Run is settled before a batch begins. The service outlives the batches that
+talk to it.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from wiro_async.task import JsonObject, Task
 
 MODEL = "o/m"
 PRICE = Decimal("0.06")
+CENT = Decimal("0.01")
 
 Answer: TypeAlias = Literal[
     "answered", "made and lost", "not made and lost", "refused", "no balance", "not sent"
@@ -49,9 +50,9 @@ class Step:
 
 @frozen(kw_only=True)
 class Plan:
-    """What happens while one batch runs: each id's Runs in order, and what the list shows."""
+    """What happens while one batch runs: to its Runs, over and over, and what the list shows."""
 
-    steps: Mapping[str, tuple[Step, ...]] = field(factory=dict)
+    steps: tuple[Step, ...] = (Step(),)
     listed: Listed = "all"
 
 
@@ -87,15 +88,18 @@ class WorldTask:
         """Whether it ends, or has ended, with something to pay for."""
         return not self.is_cancelled and self.fate != "fails"
 
+    @property
+    def cost(self) -> Decimal:
+        """What its record tells: also of one that failed, billed or not."""
+        return PRICE if self.is_good else CENT
+
     def record(self) -> Task:
         """How the service tells of it."""
         status, pexit, cost = "task_start", "", "0"
         if self.is_over:
             status, pexit = "task_postprocess_end", "1" if self.fate == "fails" else "0"
-            if self.is_cancelled:
-                status = "task_cancel"
-            if self.is_good:
-                cost = str(PRICE)
+            status = "task_cancel" if self.is_cancelled else status
+            cost = str(self.cost)
         row: JsonObject = {
             "id": self.id,
             "socketaccesstoken": self.token,
@@ -133,8 +137,8 @@ class World:
     """By id: how many of these may have paid twice."""
     may_retry: set[str] = field(factory=set)
     """Ids whose task has failed, and that a person has run again."""
-    may_resubmit: set[str] = field(factory=set)
-    """Ids whose Run is sent again if it is lost, once."""
+    may_resubmit: Counter[str] = field(factory=Counter)
+    """By id: how many times a lost Run is sent again, once for each run where that is chosen."""
     violations: list[str] = field(factory=list)
 
     @property
@@ -145,13 +149,14 @@ class World:
     def allow(self, ids: Iterable[str], states: Mapping[str, str], choices: Choices) -> None:
         """Note what a person chooses for a run of the batch that begins with these states."""
         # What was chosen before holds as long as it has not come to a Run.
-        unsent = {name for name, state in states.items() if state == "planned"}
+        unsent = {name for name, state in states.items() if state in ("planned", "intent")}
         self.may_retry &= unsent
-        self.may_resubmit &= unsent
+        # One that is planned can have been chosen to be sent again in one run before, not in two.
+        self.may_resubmit = Counter(name for name in unsent if self.may_resubmit[name])
         if choices.retry_failed:
             self.may_retry |= {name for name, state in states.items() if state == "failed"}
         if choices.on_unknown == "resubmit":
-            self.may_resubmit |= set(ids)
+            self.may_resubmit.update(ids)
 
     def send(self, owner: str, prompt: str, step: Step) -> SentRun:
         """Process a Run."""
@@ -167,13 +172,15 @@ class World:
     def judge(self, owner: str) -> None:
         """Hold a Run against the promise: never twice, but where a person chose so."""
         owed = sum(run.owner == owner and not run.is_harmless for run in self.sent)
+        is_retried = owner in self.may_retry
+        self.may_retry.discard(owner)
         if owed <= self.granted[owner]:
             return
         self.granted[owner] += 1
-        if owner in self.may_retry:
-            self.may_retry.remove(owner)
-        elif owner in self.may_resubmit:
-            self.may_resubmit.remove(owner)
+        if is_retried:
+            return
+        if self.may_resubmit[owner]:
+            self.may_resubmit[owner] -= 1
             self.resubmitted[owner] += 1
         else:
             self.violations.append(f"{owner} was sent again, and {owed} may have made a task")

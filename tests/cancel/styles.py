@@ -151,6 +151,10 @@ STYLES: list[Style] = [
     by_cancel_then_scope,
 ]
 every_style = pytest.mark.parametrize("style", STYLES, ids=lambda style: style.__name__)
+# For what takes long, or is like something else: each step in three of the styles.
+in_turn = pytest.mark.parametrize(
+    "styles", [STYLES[first:] + STYLES[:first] for first in (0, 4, 9)], ids=["0", "4", "9"]
+)
 
 
 @frozen

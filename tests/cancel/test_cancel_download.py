@@ -17,7 +17,7 @@ import anyio
 import pytest
 
 from tests.cancel.stepping import AimedLoop, AtLabel, Cut, Style, play, sweep
-from tests.cancel.styles import Counted, every_style
+from tests.cancel.styles import Counted, every_style, in_turn
 from tests.loopback import Connection
 from tests.scripted_service import ScriptedTransport
 from tests.test_downloads import BIG, POLICY, desk, http
@@ -117,59 +117,66 @@ BEFORE: Mapping[str, tuple[dict[str, bytes], int]] = MappingProxyType(
 )
 
 
-@every_style
-@pytest.mark.parametrize("story", BEFORE)
-def test_at_every_step_there_is_the_whole_file_or_nothing(story: str, style: Style) -> None:
+async def saving(cut: Cut, story: str) -> None:
     before, breaks = BEFORE[story]
+    with TemporaryDirectory() as name:
+        directory, cdn = Path(name), Cdn(breaks)
+        for path, content in before.items():
+            (directory / path).write_bytes(content)
+        was_open = open_files()
+        downloader = Downloader(cdn, POLICY, max_downloads=1, dice=lambda: 0.5)
+        await cut(Counted(lambda: save(downloader, directory)))
+        assert cut.seconds <= DISK
+        for _ in range(2):
+            now = contents(directory)
+            assert before.items() <= now.items()
+            assert set(now.values()) <= {*before.values(), BODY}
+            assert cdn.open_streams == 0
+            assert open_files() == was_open
+            await asyncio.sleep(10)  # what a thread does behind the caller's back
+        saved = await save(downloader, directory)
+        assert contents(directory)[saved.name] == BODY
+        assert len(contents(directory)) == len({*before.values(), BODY})
 
-    async def scenario(cut: Cut) -> None:
-        with TemporaryDirectory() as name:
-            directory, cdn = Path(name), Cdn(breaks)
-            for path, content in before.items():
-                (directory / path).write_bytes(content)
-            was_open = open_files()
-            downloader = Downloader(cdn, POLICY, max_downloads=1, dice=lambda: 0.5)
-            await cut(Counted(lambda: save(downloader, directory)))
-            assert cut.seconds <= DISK
-            for _ in range(2):
-                now = contents(directory)
-                assert before.items() <= now.items()
-                assert set(now.values()) <= {*before.values(), BODY}
-                assert cdn.open_streams == 0
-                assert open_files() == was_open
-                await asyncio.sleep(10)  # what a thread does behind the caller's back
-            saved = await save(downloader, directory)
-            assert contents(directory)[saved.name] == BODY
-            assert len(contents(directory)) == len({*before.values(), BODY})
 
-    with threads_in_virtual_time():
-        assert sweep(scenario, style) >= FEWEST_STEPS
+async def saving_between(cut: Cut) -> None:
+    with TemporaryDirectory() as name:
+        directory, cdn = Path(name), Cdn()
+        downloader = Downloader(cdn, POLICY, max_downloads=1, dice=lambda: 0.5)
+
+        async def save_later() -> None:
+            await asyncio.sleep(0.1)
+            await save(downloader, directory, "behind")
+
+        first = asyncio.ensure_future(save(downloader, directory, "first"))
+        await asyncio.sleep(0.1)
+        behind = asyncio.ensure_future(save_later())
+        await cut(Counted(lambda: save(downloader, directory, "second")))
+        assert cut.seconds <= DISK
+        await asyncio.gather(first, behind)
+        await save(downloader, directory, "next")
+        files = contents(directory)
+        assert {"first.png", "behind.png", "next.png"} == files.keys() - {"second.png"}
+        assert set(files.values()) == {BODY}
 
 
 @every_style
-def test_at_every_step_of_waiting_for_a_place_the_next_one_gets_it(style: Style) -> None:
-    async def scenario(cut: Cut) -> None:
-        with TemporaryDirectory() as name:
-            directory, cdn = Path(name), Cdn()
-            downloader = Downloader(cdn, POLICY, max_downloads=1, dice=lambda: 0.5)
-
-            async def save_later() -> None:
-                await asyncio.sleep(0.1)
-                await save(downloader, directory, "behind")
-
-            first = asyncio.ensure_future(save(downloader, directory, "first"))
-            await asyncio.sleep(0.1)
-            behind = asyncio.ensure_future(save_later())
-            await cut(Counted(lambda: save(downloader, directory, "second")))
-            assert cut.seconds <= DISK
-            await asyncio.gather(first, behind)
-            await save(downloader, directory, "next")
-            files = contents(directory)
-            assert {"first.png", "behind.png", "next.png"} == files.keys() - {"second.png"}
-            assert set(files.values()) == {BODY}
-
+def test_at_every_step_there_is_the_whole_file_or_nothing(style: Style) -> None:
     with threads_in_virtual_time():
-        assert sweep(scenario, style) >= FEWEST_STEPS
+        assert sweep(lambda cut: saving(cut, "nothing is there"), style) >= FEWEST_STEPS
+
+
+@in_turn
+@pytest.mark.parametrize("story", list(BEFORE)[1:])
+def test_so_it_is_whatever_is_there_before(story: str, styles: list[Style]) -> None:
+    with threads_in_virtual_time():
+        assert sweep(lambda cut: saving(cut, story), *styles) >= FEWEST_STEPS
+
+
+@in_turn
+def test_at_every_step_of_waiting_for_a_place_the_next_one_gets_it(styles: list[Style]) -> None:
+    with threads_in_virtual_time():
+        assert sweep(saving_between, *styles) >= FEWEST_STEPS
 
 
 INSTANTS = [

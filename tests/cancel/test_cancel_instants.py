@@ -28,7 +28,6 @@ _OPEN = (State.INTENT, State.UNKNOWN)
 
 def make_faults() -> list[Fault]:
     return [
-        Fault(endpoint="Run", action="limit", match="fails", times=1),
         Fault(endpoint="Run", action="drop_after", match="lost", times=1),
         Fault(endpoint="Run", action="fail_task", match="fails", times=1),
     ]

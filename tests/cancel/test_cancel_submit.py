@@ -13,10 +13,14 @@ from typing import Any
 import pytest
 from attrs import define, field
 
-from tests.cancel.stepping import Cut, Style, sweep
-from tests.cancel.styles import Counted, by_cancel, every_style
+from tests.cancel.stepping import AimedLoop, AtLabel, Cut, Style, play, sweep
+from tests.cancel.styles import Counted, by_cancel, every_style, in_turn
+from tests.keepers import Notebook
+from tests.loopback import Connection, serve
 from tests.scripted_service import (
     FLUX,
+    KEY,
+    SECRET,
     Asked,
     ScriptedTransport,
     full,
@@ -27,6 +31,7 @@ from tests.scripted_service import (
 )
 from tests.virtual_session import PROMPT, joined
 from tests.virtual_time import now
+from wiro_async.crashpoints import passing
 from wiro_async.errors import OutcomeUnknown, RequestNotSent, RunOutcomeUnknown, WiroError
 from wiro_async.handle import TaskHandle
 from wiro_async.protocol.requests import Request
@@ -195,6 +200,7 @@ async def check_aftermath(session: WiroSession, keeper: Ledger, road: Road) -> N
     await asyncio.sleep(1000)
     assert len(road.runs) == sent
     assert session.statistics.in_flight == 0
+    assert not session._slots._turns
     await start(session, keeper, "another")
     assert road.prompts[sent:] == ["another"]
     keeper.check(road)
@@ -202,27 +208,33 @@ async def check_aftermath(session: WiroSession, keeper: Ledger, road: Road) -> N
 
 
 @every_style
-@pytest.mark.parametrize("says", STORIES.values(), ids=STORIES)
+@pytest.mark.parametrize("story", ["answered at once", "lost", "full at first"])
 def test_at_every_step_what_went_out_is_known_and_nothing_goes_out_after(
-    says: list[Answer | WiroError], style: Style
+    story: str, style: Style
 ) -> None:
-    assert sweep(lambda cut: start_alone(cut, says), style) > FEWEST_STEPS
+    assert sweep(lambda cut: start_alone(cut, STORIES[story]), style) > FEWEST_STEPS
+
+
+@in_turn
+@pytest.mark.parametrize("story", STORIES)
+def test_so_it_is_whatever_the_service_says(story: str, styles: list[Style]) -> None:
+    assert sweep(lambda cut: start_alone(cut, STORIES[story]), *styles) > FEWEST_STEPS
 
 
 @every_style
+def test_at_every_step_of_waiting_for_a_slot_it_goes_to_the_next_in_the_row(style: Style) -> None:
+    assert sweep(lambda cut: start_between(cut, []), style) > FEWEST_STEPS
+
+
+@in_turn
+def test_so_it_does_where_the_account_is_full(styles: list[Style]) -> None:
+    assert sweep(lambda cut: start_between(cut, STORIES["full at first"]), *styles) > FEWEST_STEPS
+
+
 @pytest.mark.parametrize("story", ["answered at once", "full at first"])
-def test_at_every_step_of_waiting_for_a_slot_it_goes_to_the_next_in_the_row(
-    story: str, style: Style
-) -> None:
-    assert sweep(lambda cut: start_between(cut, STORIES[story]), style) > FEWEST_STEPS
-
-
-@pytest.mark.parametrize("says", STORIES.values(), ids=STORIES)
-def test_closed_at_any_step_a_session_waits_for_what_is_on_the_wire(
-    says: list[Answer | WiroError],
-) -> None:
+def test_closed_at_any_step_a_session_waits_for_what_is_on_the_wire(story: str) -> None:
     async def close_meanwhile(cut: Cut) -> None:
-        road, keeper = Road(says), Ledger()
+        road, keeper = Road(STORIES[story]), Ledger()
         async with joined(road, max_in_flight=1) as session:
 
             async def close() -> None:
@@ -246,6 +258,43 @@ def test_closed_at_any_step_a_session_waits_for_what_is_on_the_wire(
             keeper.check(road)
 
     assert sweep(close_meanwhile, by_cancel) > FEWEST_STEPS
+
+
+CONNECTIONS = 64
+"""As many as the transport has for Runs; a session's slots can be many more."""
+ALL_TAKEN = "test.all_taken"
+
+
+@every_style
+def test_who_waits_for_a_connection_goes_at_once_and_nothing_is_sent(style: Style) -> None:
+    read: list[int] = []
+
+    async def answer_late(connection: Connection) -> None:
+        await connection.read_request()
+        read.append(connection.number)
+        if len(read) == CONNECTIONS:
+            passing(ALL_TAKEN)
+        await connection.released.wait()
+        body = started(f"{connection.number}").body
+        head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+        await connection.write(head % len(body) + body)
+
+    async def scenario(cut: Cut) -> None:
+        keeper = Notebook()
+        async with (
+            serve(answer_late) as server,
+            WiroSession(KEY, SECRET, base_url=server.base_url) as session,
+        ):
+            others = [asyncio.ensure_future(session.run(FLUX, PROMPT)) for _ in range(CONNECTIONS)]
+            await cut(Counted(lambda: session.start(FLUX, PROMPT, keeper)))
+            server.released.set()
+            await asyncio.gather(*others)
+            assert cut.was_struck
+            assert cut.seconds < 1
+            assert keeper.told == []
+            assert len(read) == CONNECTIONS
+
+    play(scenario, Cut(style, AtLabel(ALL_TAKEN)), AimedLoop)
 
 
 @every_style

@@ -6,15 +6,14 @@ The caller goes at once, and the task is watched on: its end is seen, and its sl
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine
 from contextlib import aclosing, suppress
-from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
 from tests.cancel.stepping import Cut, Style, sweep
-from tests.cancel.styles import Counted, every_style
+from tests.cancel.styles import Counted, every_style, in_turn
 from tests.scripted_service import (
     FLUX,
     Asked,
@@ -34,7 +33,16 @@ from wiro_async.session import WiroSession
 
 FEWEST_STEPS = 7
 TRIP, RUNNING = 0.5, 12.0
-Verb = Callable[[WiroSession, TaskHandle], Coroutine[Any, Any, object]]
+
+
+class Verb(Protocol):
+    """What a caller does with a task."""
+
+    __name__: str
+
+    def __call__(self, session: WiroSession, handle: TaskHandle, /) -> Coroutine[Any, Any, None]:
+        """Do it."""
+        ...
 
 
 class Bureau(ScriptedTransport):
@@ -118,47 +126,50 @@ async def looking_for_a_lost_run(session: WiroSession, _: TaskHandle) -> None:
     assert await session.find(LostRun(key="", model=FLUX, params=PROMPT, sent_at=0.0)) is None
 
 
-VERBS: Mapping[str, Verb] = MappingProxyType(
-    {
-        verb.__name__: verb
-        for verb in (
-            awaiting,
-            waiting_patiently,
-            waiting_impatiently,
-            following,
-            waiting_for_all,
-            stopping,
-            cancelling_by_token,
-            deleting_by_id,
-            adopting,
-            looking_for_a_lost_run,
-        )
-    }
-)
+VERBS: list[Verb] = [
+    waiting_patiently,
+    following,
+    waiting_for_all,
+    cancelling_by_token,
+    deleting_by_id,
+    adopting,
+    looking_for_a_lost_run,
+]
+
+
+def name_of(verb: Verb) -> str:
+    return verb.__name__
+
+
+async def watching(cut: Cut, verb: Verb) -> None:
+    bureau = Bureau()
+    async with joined(bureau, max_in_flight=2, poll_schedule=EVEN, settle_seconds=2) as session:
+        handle = await session.run(FLUX, PROMPT)
+        watch = handle._watch
+        callbacks = list(watch._callbacks)
+        await cut(Counted(lambda: verb(session, handle)))
+        # Of what was sent nothing is waited for: it costs nothing, or can be asked again.
+        on_wire = 0.0 if verb is not waiting_for_all else TRIP
+        assert cut.seconds <= on_wire
+        assert not watch._readers
+        assert handle.is_done or watch._callbacks == callbacks
+        asked = len(bureau.times("/Run")), len(bureau.times("/Task/Kill"))
+        await handle.wait()
+        await asyncio.sleep(1000)
+        assert (len(bureau.times("/Run")), len(bureau.times("/Task/Kill"))) == asked
+        assert session.statistics.in_flight == 0
+        assert session._search._wanted == {}
+        assert session._search._reading is None
+        await (await session.run(FLUX, PROMPT))
 
 
 @every_style
-@pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)
+@pytest.mark.parametrize("verb", [awaiting, waiting_impatiently, stopping], ids=name_of)
 def test_at_every_step_the_caller_goes_and_the_task_is_watched_on(verb: Verb, style: Style) -> None:
-    async def scenario(cut: Cut) -> None:
-        bureau = Bureau()
-        async with joined(bureau, max_in_flight=2, poll_schedule=EVEN, settle_seconds=2) as session:
-            handle = await session.run(FLUX, PROMPT)
-            watch = handle._watch
-            callbacks = list(watch._callbacks)
-            await cut(Counted(lambda: verb(session, handle)))
-            # Of what was sent nothing is waited for: it costs nothing, or can be asked again.
-            on_wire = 0.0 if verb is not waiting_for_all else TRIP
-            assert cut.seconds <= on_wire
-            assert not watch._readers
-            assert handle.is_done or watch._callbacks == callbacks
-            asked = len(bureau.times("/Run")), len(bureau.times("/Task/Kill"))
-            await handle.wait()
-            await asyncio.sleep(1000)
-            assert (len(bureau.times("/Run")), len(bureau.times("/Task/Kill"))) == asked
-            assert session.statistics.in_flight == 0
-            assert session._search._wanted == {}
-            assert session._search._reading is None
-            await (await session.run(FLUX, PROMPT))
+    assert sweep(lambda cut: watching(cut, verb), style) >= FEWEST_STEPS
 
-    assert sweep(scenario, style) >= FEWEST_STEPS
+
+@in_turn
+@pytest.mark.parametrize("verb", VERBS, ids=name_of)
+def test_so_it_is_whatever_the_caller_waits_for(verb: Verb, styles: list[Style]) -> None:
+    assert sweep(lambda cut: watching(cut, verb), *styles) >= FEWEST_STEPS

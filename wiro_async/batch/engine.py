@@ -91,35 +91,12 @@ class Batch:
             raise SessionStateError("this batch was started before; make a new one")
         self._before = self._runner.statistics
         async with AsyncExitStack() as stack:
-            self._journal = await self._open_journal(stack)
-            self._budget = Budget(limit=self._choices.max_cost, spent=self._journal.totals.spent)
-            left_over = await self._journal.left_over()
-            stack.callback(self._files.close)
-            await self._open_files()
+            await self._prepare(stack)
             self._stack = stack.pop_all()
+        if self._reading.cancel_called:  # stopped before it was begun
+            self._pipeline.submit_nothing_more()
         self._started_at = _now()
         self._window = asyncio.Semaphore(2 * self._max_in_flight)
-        self._pipeline = Pipeline(
-            runner=self._runner,
-            journal=self._journal,
-            directory=self.output_dir,
-            choices=self._choices,
-            purse=Purse(self._budget, self._runner),
-            in_flight=asyncio.Semaphore(self._max_in_flight),
-            stop=self.stop,
-            now=_now,
-            is_stopped=self._reading.cancel_called,
-        )
-        for entry in left_over:
-            if entry.state in UNPAID:
-                request = entry.request
-                await self._pipeline.purse.expect(
-                    entry.position, request.model or "", request.params
-                )
-        self._left_over = [
-            Progress(entry.request, self._started_at, self._journal, entry=entry)
-            for entry in left_over
-        ]
         # Without a buffer: an item that waits for the caller still counts in the window.
         self._send, self._receive = anyio.create_memory_object_stream[BatchItem]()
         self._group = anyio.create_task_group()
@@ -219,6 +196,33 @@ class Batch:
         handles = [one.handle for one in self._under_way if one.handle is not None]
         await asyncio.gather(*(handle.stop() for handle in handles), return_exceptions=True)
 
+    async def _prepare(self, stack: AsyncExitStack) -> None:
+        """Open everything, and see what an earlier run has left."""
+        journal = self._journal = await self._open_journal(stack)
+        self._budget = Budget(limit=self._choices.max_cost, spent=journal.totals.spent)
+        left_over = await journal.left_over()
+        stack.callback(self._files.close)
+        await self._open_files()
+        self._pipeline = Pipeline(
+            runner=self._runner,
+            journal=journal,
+            directory=self.output_dir,
+            choices=self._choices,
+            purse=Purse(self._budget, self._runner),
+            in_flight=asyncio.Semaphore(self._max_in_flight),
+            stop=self.stop,
+            now=_now,
+        )
+        for entry in left_over:
+            if entry.state in UNPAID:
+                request = entry.request
+                await self._pipeline.purse.expect(
+                    entry.position, request.model or "", request.params
+                )
+        self._left_over = [
+            Progress(entry.request, _now(), journal, entry=entry) for entry in left_over
+        ]
+
     async def _open_journal(self, stack: AsyncExitStack) -> Journal:
         path = self._choices.journal
         if path is None:
@@ -261,7 +265,8 @@ class Batch:
 
     async def _read_into(self, items: TaskGroup) -> None:
         for progress in self._left_over:
-            await self._window.acquire()
+            # Without a place in the window: they are in memory already, and those that wait for
+            # money wait for all of them.
             items.start_soon(self._process, progress)
         async with aclosing(self._requests) as requests:
             while True:
@@ -273,7 +278,12 @@ class Batch:
                 except Exception as error:  # noqa: BLE001 - the caller's own code; raised at the end
                     self._source_error = error
                     return
-                items.start_soon(self._process, Progress(request, _now(), self._journal, problem))
+                progress = Progress(request, _now(), self._journal, problem)
+                items.start_soon(self._process_in_window, progress)
+
+    async def _process_in_window(self, progress: Progress) -> None:
+        await self._process(progress)
+        self._window.release()
 
     async def _process(self, progress: Progress) -> None:
         self._under_way.add(progress)
@@ -288,7 +298,6 @@ class Batch:
             self._under_way.discard(progress)
         if item is not None:
             await self._send.send(self._record(item))
-        self._window.release()
 
     def _record(self, item: BatchItem) -> BatchItem:
         if not item.is_earlier:  # or it stands there already

@@ -33,6 +33,7 @@ from wiro_async.batch.states import State
 from wiro_async.batch.store import Store
 from wiro_async.crashpoints import passing
 from wiro_async.errors import JournalError, WiroError
+from wiro_async.shield import finish
 from wiro_async.task import JsonObject
 
 T = TypeVar("T")
@@ -108,8 +109,12 @@ class FileJournal:
         """The items that an earlier run left unsettled; asked for once, before any plan."""
         sent = read_log(log_path(self.path))
         left = await self._ask(lambda store: store.left_over(sent))
+
+        def begin_log(_: Store) -> None:  # kept by the thread, which closes it: we may be gone
+            self._sent = start_log(log_path(self.path))
+
         # Only now: what the log before says is in the journal.
-        self._sent = await self._ask(lambda _: start_log(log_path(self.path)))
+        await self._ask(begin_log)
         return left
 
     async def replay(
@@ -132,12 +137,17 @@ class FileJournal:
         return await self._ask(work)
 
     async def aclose(self) -> None:
-        """Close the file and give the lock back; what was asked for before is written."""
+        """Close the file and give the lock back; what was asked for before is written.
+
+        Who is cancelled meanwhile has it closed all the same, before the cancellation goes on.
+        """
         if self._thread is not None:
             self._jobs.put(None)
-            await self._ended.wait()
-            self._thread.join()
-            self._thread = None
+            try:
+                await finish(self._ended.wait())
+            finally:
+                self._thread.join()
+                self._thread = None
 
     def _ask(self, work: Callable[[Store], T]) -> asyncio.Future[T]:
         future: asyncio.Future[T] = self._loop.create_future()

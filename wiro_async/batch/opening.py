@@ -154,9 +154,10 @@ def _damaged(path: Path, what: str) -> JournalError:
     return JournalError(
         f"the journal {path} is damaged: {what}. Nothing was submitted. What is already saved is "
         "untouched, and listed in results.jsonl. You can put back a copy of the journal that is "
-        "whole, and start again; or take the requests that are not in results.jsonl to a new "
-        "output directory, after looking in the dashboard for tasks of theirs that are made "
-        "already, since there they would be paid again"
+        "whole, and start again; what was begun after that copy was made is not in it, and would "
+        "be paid again. Or take the requests that are not in results.jsonl to a new output "
+        "directory, after looking in the dashboard for tasks of theirs that are made already: "
+        "there they would be paid again, too"
     )
 
 

@@ -3,61 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
 import shutil
 import sqlite3
-import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from attrs import define, field
 
+from tests.batch.journal.halting import Halt, SetHook
 from tests.batch.journal.stage import NAME, WAYS, facts_at, opened, request
 from tests.batch.source_cases import FLUX
 from tests.batch.test_engine_emulator import place
-from wiro_async import crashpoints
 from wiro_async.batch.journal import FileJournal, open_journal
 from wiro_async.batch.states import State
 from wiro_async.batch.store import Store
 from wiro_async.errors import InvalidRequest, JournalError
-
-
-@define
-class Halt:
-    """Holds up whoever passes an instant, from the first time on, until it is let go."""
-
-    label: str
-    reached: threading.Event = field(factory=threading.Event)
-    let_go: threading.Event = field(factory=threading.Event)
-
-    def __call__(self, label: str) -> None:
-        if label == self.label:
-            self.reached.set()
-            assert self.let_go.wait(10)
-
-    async def wait(self) -> None:
-        assert await asyncio.to_thread(self.reached.wait, 10)
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / NAME
-
-
-@pytest.fixture
-async def journal(path: Path) -> AsyncIterator[FileJournal]:
-    one = await open_journal(path)
-    yield one
-    await one.aclose()
-
-
-@pytest.fixture
-def hook(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str], None]], None]:
-    return lambda one: monkeypatch.setattr(crashpoints, "hook", one)
 
 
 async def plan(journal: FileJournal, numbers: range) -> None:
@@ -76,9 +37,7 @@ def events(path: Path, tmp_path: Path) -> list[tuple[int, str]]:
         return reader.execute("SELECT position, state FROM events ORDER BY seq").fetchall()
 
 
-async def test_many_that_write_at_once_share_a_flush(
-    journal: FileJournal, hook: Callable[[Callable[[str], None]], None]
-) -> None:
+async def test_many_that_write_at_once_share_a_flush(journal: FileJournal, hook: SetHook) -> None:
     seen: Counter[str] = Counter()
     hook(lambda label: seen.update([label]))
     await plan(journal, range(200))
@@ -91,7 +50,7 @@ async def test_many_that_write_at_once_share_a_flush(
 
 
 async def test_what_was_asked_meanwhile_is_one_transaction(
-    journal: FileJournal, hook: Callable[[Callable[[str], None]], None]
+    journal: FileJournal, hook: SetHook
 ) -> None:
     halt = Halt("store.before_commit")
     commits: Counter[str] = Counter()
@@ -127,7 +86,7 @@ async def test_it_is_not_answered_before(
     path: Path,
     tmp_path: Path,
     journal: FileJournal,
-    hook: Callable[[Callable[[str], None]], None],
+    hook: SetHook,
 ) -> None:
     halt = Halt("store.before_commit")
     hook(halt)
@@ -170,7 +129,7 @@ async def test_changes_keep_the_order_in_which_they_were_asked_for(
 
 
 async def test_who_is_cancelled_while_it_waits_has_it_written_all_the_same(
-    path: Path, hook: Callable[[Callable[[str], None]], None]
+    path: Path, hook: SetHook
 ) -> None:
     journal = await open_journal(path)
     await journal.plan(request(1))
@@ -201,6 +160,24 @@ async def test_closing_writes_what_was_asked_for_before(path: Path) -> None:
         assert len(list(store.entries(State.PLANNED))) == 50
 
 
+async def test_who_is_cancelled_while_it_closes_has_it_closed(path: Path, hook: SetHook) -> None:
+    journal = await open_journal(path)
+    halt = Halt("store.before_commit")
+    hook(halt)
+    asked = asyncio.ensure_future(journal.plan(request(1)))
+    await halt.wait()
+    closing_it = asyncio.ensure_future(journal.aclose())
+    for _ in range(3):
+        await asyncio.sleep(0)
+        closing_it.cancel()
+    halt.let_go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await closing_it
+    assert asked.done()
+    with opened(path) as store:
+        assert len(list(store.entries(State.PLANNED))) == 1
+
+
 async def test_after_closing_it_says_so(path: Path) -> None:
     journal = await open_journal(path)
     await journal.plan(request(1))
@@ -217,9 +194,7 @@ async def test_after_closing_it_says_so(path: Path) -> None:
             await ask()
 
 
-async def test_what_is_asked_for_while_it_closes_is_answered(
-    path: Path, hook: Callable[[Callable[[str], None]], None]
-) -> None:
+async def test_what_is_asked_for_while_it_closes_is_answered(path: Path, hook: SetHook) -> None:
     journal = await open_journal(path)
     halt = Halt("store.before_commit")
     hook(halt)
@@ -236,9 +211,7 @@ async def test_what_is_asked_for_while_it_closes_is_answered(
         await late
 
 
-def test_a_loop_that_is_closed_early_leaves_nothing_unwritten(
-    path: Path, hook: Callable[[Callable[[str], None]], None]
-) -> None:
+def test_a_loop_that_is_closed_early_leaves_nothing_unwritten(path: Path, hook: SetHook) -> None:
     halt = Halt("store.before_commit")
     loop = asyncio.new_event_loop()
     journal = loop.run_until_complete(open_journal(path))
@@ -258,88 +231,6 @@ async def _ask_twice(journal: FileJournal, halt: Halt) -> None:
     journal._ask(lambda store: store.plan(request(1)))
     await halt.wait()
     journal._ask(lambda store: store.plan(request(2)))
-
-
-async def test_its_directory_is_made(tmp_path: Path) -> None:
-    path = tmp_path / "a" / "b" / NAME
-    await (await open_journal(path)).aclose()
-    assert path.is_file()
-
-
-@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC])
-async def test_a_directory_that_takes_nothing_is_named(
-    path: Path, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
-    def fail(*_: object, **__: object) -> int:
-        raise OSError(number, os.strerror(number), str(path))
-
-    monkeypatch.setattr(os, "open", fail)
-    with pytest.raises(JournalError) as caught:
-        await open_journal(path)
-    monkeypatch.undo()
-    for part in (str(path), os.strerror(number), "Nothing was submitted", "start the same batch"):
-        assert part in caught.value.message
-    assert list(path.parent.iterdir()) == []
-    await (await open_journal(path)).aclose()
-
-
-async def test_a_file_where_its_directory_should_be_is_told(tmp_path: Path) -> None:
-    (tmp_path / "out").write_bytes(b"mine")
-    with pytest.raises(JournalError, match="cannot be opened or written"):
-        await open_journal(tmp_path / "out" / NAME)
-    assert (tmp_path / "out").read_bytes() == b"mine"
-
-
-@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
-async def test_a_folder_or_a_pipe_under_its_name_is_left_alone(
-    path: Path, make: Callable[[Path], None]
-) -> None:
-    make(path)
-    before = os.lstat(path)
-    with pytest.raises(JournalError, match="is no file"):
-        await open_journal(path)
-    assert os.lstat(path) == before
-
-
-async def test_a_name_that_no_file_can_have_is_told() -> None:
-    with pytest.raises(JournalError, match="null"):
-        await open_journal(Path("nul\0", NAME))
-
-
-async def test_a_link_in_place_of_the_lock_is_refused(path: Path) -> None:
-    precious = path.with_name("precious")
-    precious.write_bytes(b"mine")
-    path.with_name(f"{NAME}.lock").symlink_to(precious)
-    with pytest.raises(JournalError, match=r"batch\.sqlite\.lock"):
-        await open_journal(path)
-    assert precious.read_bytes() == b"mine"
-    assert path not in list(path.parent.iterdir())
-
-
-async def test_two_on_one_loop_are_one_too_many(path: Path, journal: FileJournal) -> None:
-    with pytest.raises(JournalError, match=rf"in use by process {os.getpid()} "):
-        await open_journal(path)
-    await journal.plan(request(1))
-    await journal.aclose()
-    other = await open_journal(path)
-    assert other.totals.counts == {State.PLANNED: 1}
-    await other.aclose()
-
-
-@pytest.mark.parametrize("label", ["journal.locked", "store.filled", "journal.opened"])
-async def test_who_is_cancelled_while_it_opens_holds_nothing(
-    path: Path, hook: Callable[[Callable[[str], None]], None], label: str
-) -> None:
-    halt = Halt(label)
-    hook(halt)
-    opening = asyncio.ensure_future(open_journal(path))
-    await halt.wait()
-    opening.cancel()
-    await asyncio.sleep(0)
-    halt.let_go.set()
-    with pytest.raises(asyncio.CancelledError):
-        await opening
-    await (await open_journal(path)).aclose()
 
 
 async def test_after_a_failed_flush_it_takes_nothing_more(
@@ -376,7 +267,7 @@ async def test_what_nobody_foresaw_is_told_as_well(path: Path) -> None:
 
 
 async def test_one_that_asks_for_what_cannot_be_is_refused_alone(
-    journal: FileJournal, path: Path, hook: Callable[[Callable[[str], None]], None]
+    journal: FileJournal, path: Path, hook: SetHook
 ) -> None:
     halt = Halt("store.before_commit")
     hook(halt)

@@ -48,11 +48,6 @@ lock.release()
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / NAME
-
-
-@pytest.fixture
 def lock_file(path: Path) -> Path:
     return path.with_name(f"{NAME}.lock")
 
