@@ -227,9 +227,15 @@ def test_a_disk_that_takes_nothing(files: ResultFiles, monkeypatch: pytest.Monke
 
 
 def test_a_disk_that_takes_half(files: ResultFiles, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "write", lambda _, line: len(line) - 1)
-    with pytest.raises(OutputDirectoryError, match=r"errors\.jsonl: the disk is full"):
-        files.write(item(ItemStatus.FAILED))
+    files.write(item(ItemStatus.FAILED))
+    path = files.directory / "errors.jsonl"
+    whole = path.read_bytes()
+    write = os.write
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", lambda number, line: write(number, line[:-7]))
+        with pytest.raises(OutputDirectoryError, match=r"errors\.jsonl: the disk is full"):
+            files.write(item(ItemStatus.FAILED))
+    assert path.read_bytes() == whole, "no half a line is left"
 
 
 @pytest.mark.parametrize("below", ["", "sub", "sub/sub"])

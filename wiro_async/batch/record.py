@@ -212,6 +212,9 @@ class ResultFiles:
         except OSError as error:
             raise OutputDirectoryError(f"{self.directory / name}: {error.strerror}") from None
         if written != len(line):
+            with suppress(OSError):  # half a line would spoil the next one
+                descriptor = self._descriptors[name]
+                os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
             raise OutputDirectoryError(f"{self.directory / name}: the disk is full")
         passing("record.after_line")
 
