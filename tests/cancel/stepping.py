@@ -11,6 +11,7 @@ import asyncio
 import gc
 import itertools
 import math
+import threading
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -29,6 +30,7 @@ from wiro_async import crashpoints
 FAR_SECONDS = 1e7
 _SECONDS_UNTIL_HUNG = 1e5
 _MOST_STRIKES_AT_ONCE = 10
+_SECONDS_HELD = 0.005
 _REAL_SECONDS_UNTIL_HUNG = 20.0
 
 Use = Callable[[], Coroutine[Any, Any, object]]
@@ -132,7 +134,10 @@ class AfterSteps:
 
 @define
 class AtLabel:
-    """Strikes when an instant is passed for the so-manieth time, on whichever thread."""
+    """Strikes when an instant is passed for the so-manieth time, on whichever thread.
+
+    A thread other than the loop's is held there meanwhile: the cancellation comes first.
+    """
 
     label: str
     number: int = 1
@@ -141,9 +146,12 @@ class AtLabel:
     @contextmanager
     def __call__(self, strike: Strike) -> Iterator[None]:
         loop = asyncio.get_running_loop()
+        here = threading.current_thread()
         is_over = False
+        go_on = threading.Event()
 
         def again_and_again() -> None:
+            loop.call_later(_SECONDS_HELD, go_on.set)
             if not is_over and strike():
                 loop.call_later(0.001, again_and_again)
 
@@ -151,6 +159,8 @@ class AtLabel:
             self.passed[label] += 1
             if label == self.label and self.passed[label] == self.number:
                 loop.call_soon_threadsafe(again_and_again)
+                if threading.current_thread() is not here:
+                    go_on.wait(1)
 
         with mock.patch.object(crashpoints, "hook", pass_by):
             try:

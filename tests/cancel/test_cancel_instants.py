@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unittest import mock
 
 import pytest
 
@@ -13,7 +16,10 @@ from tests.cancel.stage import entries, open_batch, open_files
 from tests.cancel.stepping import AimedLoop, AtLabel, Cut, play
 from tests.cancel.styles import STYLES
 from wiro_async.batch.engine import Batch
+from wiro_async.batch.record import ResultFiles
 from wiro_async.batch.states import State
+from wiro_async.crashpoints import passing
+from wiro_async.downloads import remove_parts
 from wiro_async.emulator import Emulator, Fault
 from wiro_async.emulator.books import Books, Fate
 from wiro_async.protocol.polling import PollSchedule
@@ -62,8 +68,29 @@ async def take(batch: Batch, most: int) -> None:
             batch.stop(drain=False)
 
 
+@contextmanager
+def more_instants() -> Iterator[set[str]]:
+    """Two more, where a thread begins to work in the directory; gives what goes on there now."""
+    at_work: set[str] = set()
+
+    def noted(name: str, work: Callable[..., None]) -> Callable[..., None]:
+        def do(*args: object) -> None:
+            at_work.add(name)
+            passing(f"test.{name}")
+            work(*args)
+            at_work.discard(name)
+
+        return do
+
+    with (
+        mock.patch.object(ResultFiles, "open", noted("opening", ResultFiles.open)),
+        mock.patch("wiro_async.batch.engine.remove_parts", noted("removing", remove_parts)),
+    ):
+        yield at_work
+
+
 async def cut_short(cut: Cut, *, is_first: bool) -> None:
-    with TemporaryDirectory() as name:
+    with TemporaryDirectory() as name, more_instants() as at_work:
         directory = Path(name)
         async with Emulator(
             median_seconds=0.03, sigma=0.0, picture_pixels=0, faults=make_faults()
@@ -75,6 +102,7 @@ async def cut_short(cut: Cut, *, is_first: bool) -> None:
             await cut(lambda: live(emulator, directory))
             assert cut.seconds < REQUEST_TIMEOUT + 1
             assert journal_threads() == set()
+            assert at_work == set()
             check_kept(directory, emulator.books)
             for _ in range(_MOST_LIVES):
                 await live(emulator, directory)

@@ -30,7 +30,7 @@ from tests.scripted_service import (
     too_fast,
 )
 from tests.virtual_session import PROMPT, joined
-from tests.virtual_time import now
+from tests.virtual_time import now, settle
 from wiro_async.crashpoints import passing
 from wiro_async.errors import OutcomeUnknown, RequestNotSent, RunOutcomeUnknown, WiroError
 from wiro_async.handle import TaskHandle
@@ -268,11 +268,14 @@ ALL_TAKEN = "test.all_taken"
 @every_style
 def test_who_waits_for_a_connection_goes_at_once_and_nothing_is_sent(style: Style) -> None:
     read: list[int] = []
+    asked = asyncio.Event()
 
     async def answer_late(connection: Connection) -> None:
         await connection.read_request()
         read.append(connection.number)
         if len(read) == CONNECTIONS:
+            await asked.wait()
+            await settle()
             passing(ALL_TAKEN)
         await connection.released.wait()
         body = started(f"{connection.number}").body
@@ -281,12 +284,19 @@ def test_who_waits_for_a_connection_goes_at_once_and_nothing_is_sent(style: Styl
 
     async def scenario(cut: Cut) -> None:
         keeper = Notebook()
+
+        async def use() -> None:
+            asked.set()
+            await session.start(FLUX, PROMPT, keeper)
+
         async with (
             serve(answer_late) as server,
             WiroSession(KEY, SECRET, base_url=server.base_url) as session,
         ):
             others = [asyncio.ensure_future(session.run(FLUX, PROMPT)) for _ in range(CONNECTIONS)]
-            await cut(Counted(lambda: session.start(FLUX, PROMPT, keeper)))
+            asyncio.get_running_loop().call_later(2, server.released.set)  # so that it ends
+            await settle()
+            await cut(Counted(use))
             server.released.set()
             await asyncio.gather(*others)
             assert cut.was_struck
