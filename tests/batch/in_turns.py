@@ -13,7 +13,7 @@ import queue
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 from unittest import mock
@@ -134,16 +134,3 @@ def taking_turns() -> Iterator[None]:
         mock.patch.object(os, "fsync"),
     ):
         yield
-
-
-def run_in_turns(work: Callable[[], Awaitable[T]]) -> T:
-    """Run to the end on a loop of its own; fail if an asyncio task is left running."""
-
-    async def check() -> T:
-        result = await work()
-        left = asyncio.all_tasks() - {asyncio.current_task()}
-        assert not left, f"left running: {left}"
-        return result
-
-    with taking_turns(), asyncio.Runner(loop_factory=TurnsLoop) as runner:
-        return runner.run(check())

@@ -196,5 +196,9 @@ async def test_left_overs_that_are_sent_again_do_not_wait_for_each_other(tmp_pat
         first = await at.run(TEN[:6])
         assert first.summary.counts == {ItemStatus.UNKNOWN: 6}
         ran = await at.run(TEN[:6], on_unknown="resubmit", max_in_flight=1, max_cost=6 * SIX)
-        assert ran.summary.ok
+        assert isinstance(ran.summary.stopped_by, CostLimitReached)
+        assert ran.asked["Run"] == 0, "each of the lost ones may have to be paid"
+        last = await at.run(TEN[:6], on_unknown="resubmit", max_in_flight=1, max_cost=12 * SIX)
+        assert last.summary.ok
+        assert (last.summary.cost, last.summary.reserved) == (6 * SIX, 6 * SIX)
         assert at.emulator.books.spent == 6 * SIX

@@ -14,7 +14,7 @@ from collections import Counter
 from contextlib import closing
 from decimal import Decimal
 
-from wiro_async.batch.entries import Totals, cost_of
+from wiro_async.batch.entries import Totals, cost_of, doubts_of
 from wiro_async.batch.states import State
 from wiro_async.task import JsonObject, JsonValue
 
@@ -81,13 +81,16 @@ def verify_items(connection: sqlite3.Connection) -> Totals:
     """
     counts: Counter[State] = Counter()
     spent = Decimal(0)
+    doubts: Counter[str] = Counter()
     for *request, digest, state, facts, last in connection.execute(_ITEMS):
         name = request[0]
         require(request_digest(*request) == digest, f"the request {name!r} is not what was written")
         require(facts == last, f"where {name!r} stands is not what was written")
         counts[State(state)] += 1
-        spent += cost_of(json.loads(facts))
-    return Totals(counts=counts, spent=spent)
+        known = json.loads(facts)
+        spent += cost_of(known)
+        doubts[request[1]] += doubts_of(known) + (state == State.SKIPPED)
+    return Totals(counts=counts, spent=spent, doubts=+doubts)
 
 
 def verify_runs(connection: sqlite3.Connection) -> None:

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -33,17 +33,15 @@ from anyio.abc import TaskGroup
 from attrs import evolve
 
 from wiro_async.batch.budget import Budget
-from wiro_async.batch.entries import Journal, Memory
 from wiro_async.batch.iterables import as_requests
+from wiro_async.batch.papers import open_papers
 from wiro_async.batch.pipeline import Pipeline
 from wiro_async.batch.progress import Progress, interrupted
 from wiro_async.batch.purse import Purse
-from wiro_async.batch.record import ResultFiles, earlier_item
 from wiro_async.batch.requests import BatchRequest
 from wiro_async.batch.results import BatchItem, BatchSummary, ItemStatus
 from wiro_async.batch.runner import Choices, Runner
-from wiro_async.batch.states import UNPAID, State
-from wiro_async.downloads import remove_parts
+from wiro_async.batch.states import UNPAID
 from wiro_async.errors import OutputDirectoryError, SessionStateError, WiroError
 from wiro_async.task import JsonObject
 
@@ -78,7 +76,6 @@ class Batch:
         self._max_in_flight = max_in_flight
         self._choices = choices or Choices()
         self._summary = BatchSummary()
-        self._files = ResultFiles(output_dir)
         self._group: TaskGroup | None = None
         self._items = anyio.CancelScope()
         self._reading = anyio.CancelScope()
@@ -127,7 +124,8 @@ class Batch:
             finally:
                 self._receive.close()
                 self._drop_stale_lines()
-                self._refresh()
+                with suppress(SessionStateError):  # closed under the batch: as it was told last
+                    self._refresh()
                 self._is_over = True
                 with anyio.CancelScope(shield=True):
                     await self._stack.aclose()
@@ -197,58 +195,27 @@ class Batch:
         await asyncio.gather(*(handle.stop() for handle in handles), return_exceptions=True)
 
     async def _prepare(self, stack: AsyncExitStack) -> None:
-        """Open everything, and see what an earlier run has left."""
-        journal = self._journal = await self._open_journal(stack)
-        self._budget = Budget(limit=self._choices.max_cost, spent=journal.totals.spent)
-        left_over = await journal.left_over()
-        stack.callback(self._files.close)
-        await self._open_files()
+        """Open what is written to, and set aside what an earlier run may still cost."""
+        papers = self._papers = await open_papers(self.output_dir, self._choices, stack)
+        totals = papers.journal.totals
+        self._budget = Budget(limit=self._choices.max_cost, spent=totals.spent)
+        purse = Purse(self._budget, self._runner)
+        for entry in papers.left_over:
+            if entry.state in UNPAID:
+                request = entry.request
+                await purse.expect(entry.position, request.model or "", request.params)
+        for model, number in totals.doubts.items():
+            await purse.doubt(model, number)
         self._pipeline = Pipeline(
             runner=self._runner,
-            journal=journal,
+            journal=papers.journal,
             directory=self.output_dir,
             choices=self._choices,
-            purse=Purse(self._budget, self._runner),
+            purse=purse,
             in_flight=asyncio.Semaphore(self._max_in_flight),
             stop=self.stop,
             now=_now,
         )
-        for entry in left_over:
-            if entry.state in UNPAID:
-                request = entry.request
-                await self._pipeline.purse.expect(
-                    entry.position, request.model or "", request.params
-                )
-        self._left_over = [
-            Progress(entry.request, _now(), journal, entry=entry) for entry in left_over
-        ]
-
-    async def _open_journal(self, stack: AsyncExitStack) -> Journal:
-        path = self._choices.journal
-        if path is None:
-            self._files.check()
-            return Memory()
-        if not path.exists():
-            self._files.check()
-        from wiro_async.batch.journal import open_journal  # noqa: PLC0415 - not without need
-
-        journal = await open_journal(path)
-        stack.push_async_callback(journal.aclose)
-        return journal
-
-    async def _open_files(self) -> None:
-        """Begin the files of results, with what the journal says has ended."""
-        states = [State.SAVED, State.SKIPPED]
-        if not self._choices.retry_failed:
-            states.append(State.FAILED)
-        await self._journal.replay(
-            (*states,),
-            lambda entries: self._files.open(
-                earlier_item(entry, self.output_dir) for entry in entries
-            ),
-        )
-        if self._choices.journal is not None:  # whose lock says that nobody else writes here
-            await anyio.to_thread.run_sync(remove_parts, self.output_dir)
 
     async def _run(self) -> None:
         async with self._send:
@@ -264,9 +231,11 @@ class Batch:
             )
 
     async def _read_into(self, items: TaskGroup) -> None:
-        for progress in self._left_over:
+        journal = self._papers.journal
+        for entry in self._papers.left_over:
             # Without a place in the window: they are in memory already, and those that wait for
             # money wait for all of them.
+            progress = Progress(entry.request, _now(), journal, entry=entry)
             items.start_soon(self._process, progress)
         async with aclosing(self._requests) as requests:
             while True:
@@ -278,7 +247,7 @@ class Batch:
                 except Exception as error:  # noqa: BLE001 - the caller's own code; raised at the end
                     self._source_error = error
                     return
-                progress = Progress(request, _now(), self._journal, problem)
+                progress = Progress(request, _now(), journal, problem)
                 items.start_soon(self._process_in_window, progress)
 
     async def _process_in_window(self, progress: Progress) -> None:
@@ -302,7 +271,7 @@ class Batch:
     def _record(self, item: BatchItem) -> BatchItem:
         if not item.is_earlier:  # or it stands there already
             try:
-                self._files.write(item)
+                self._papers.files.write(item)
             except OutputDirectoryError as error:
                 item = evolve(item, status=ItemStatus.UNSAVED, error=error)
                 self.stop(error)
@@ -312,7 +281,7 @@ class Batch:
     def _drop_stale_lines(self) -> None:
         if self._pipeline.gone:
             try:
-                self._files.drop_stale(self._pipeline.gone)
+                self._papers.files.drop_stale(self._pipeline.gone)
             except OutputDirectoryError as error:
                 self.stop(error)
 

@@ -43,10 +43,17 @@ class Entry:
 
 @frozen(kw_only=True)
 class Totals:
-    """What a journal held when it was read: items by state, and what their tasks cost."""
+    """What a journal held when it was read.
+
+    Attributes:
+        counts: items by state.
+        spent: what their tasks have cost, in US dollars.
+        doubts: by model, Runs that may have made a task and that nobody looks for any more.
+    """
 
     counts: Counter[State] = field(factory=Counter)
     spent: Decimal = Decimal(0)
+    doubts: Counter[str] = field(factory=Counter)
 
 
 class Journal(Protocol):
@@ -135,6 +142,12 @@ def cost_of(facts: JsonObject) -> Decimal:
     record = facts.get("record")
     told = record.get("totalcost") if isinstance(record, dict) else None
     return Decimal(str(told or 0)) + Decimal(str(facts.get("spent_before") or 0))
+
+
+def doubts_of(facts: JsonObject) -> int:
+    """How many Runs of an item a person gave up that may have made a task."""
+    told = facts.get("doubts")
+    return told if isinstance(told, int) else 0
 
 
 def used_before(request: BatchRequest) -> InvalidRequest:

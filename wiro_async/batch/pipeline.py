@@ -5,6 +5,8 @@
 
 Every step is in the journal before the next one begins (`batch.states`). A stop lets nothing
 out that is not on the wire yet; it does not touch what is.
+
+Longer than the other files because one item's way is told in one piece.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from pathlib import Path
 import anyio
 from attrs import define, evolve, field
 
-from wiro_async.batch.entries import Journal, cost_of
+from wiro_async.batch.entries import Journal, cost_of, doubts_of
 from wiro_async.batch.progress import Progress
 from wiro_async.batch.purse import Purse
 from wiro_async.batch.record import earlier_item, error_facts, file_facts, is_whole
@@ -46,7 +48,7 @@ from wiro_async.errors import (
 from wiro_async.handle import TaskHandle
 from wiro_async.protocol.matching import canonical_params
 from wiro_async.protocol.records import keep_record
-from wiro_async.task import Task
+from wiro_async.task import JsonObject, Task
 
 # Errors that the next item would meet as well.
 STOPPING = (
@@ -193,7 +195,8 @@ class Pipeline:
             self.purse.spend(progress.position, model, task.total_cost, is_billed=task.succeeded)
         await handle  # raises for one that has not succeeded
         passing("item.before_terminal")
-        await progress.move(State.TERMINAL, record=keep_record(task))
+        names = {"task_id": handle.task_id, "token": handle.token}
+        await progress.move(State.TERMINAL, record=keep_record(task), **names)
         passing("item.after_terminal")
 
     async def _fail(self, progress: Progress, error: WiroError, task: Task) -> None:
@@ -205,6 +208,8 @@ class Pipeline:
         await progress.move(
             State.FAILED,
             record=keep_record(task),
+            task_id=task.id or progress.facts.get("task_id"),
+            token=task.token or progress.facts.get("token"),
             status=status_of(error, is_task_made=True),
             error=error_facts(error),
             elapsed_seconds=round(self.now() - progress.started_at, 3),
@@ -212,7 +217,10 @@ class Pipeline:
         passing("item.after_failed")
 
     async def _plan_again(self, progress: Progress) -> None:
-        kept = {"spent_before": f"{cost_of(progress.facts):f}"}
+        kept: JsonObject = {
+            "spent_before": f"{cost_of(progress.facts):f}",
+            "doubts": progress.facts.get("doubts"),
+        }
         await progress.move(State.PLANNED, **{**dict.fromkeys(progress.facts), **kept})
         passing("item.planned_again")
 
@@ -295,8 +303,9 @@ class Pipeline:
             case "resubmit" if not (progress.is_resubmitted or self.is_stopped):
                 progress.unknown = None
                 progress.is_resubmitted = True
-                self.purse.release(progress.position)
-                await progress.move(State.PLANNED, sent_at=None, evidence=None)
+                self.purse.hold(progress.position)  # what may have been made may be billed
+                doubts = doubts_of(progress.facts) + 1
+                await progress.move(State.PLANNED, sent_at=None, evidence=None, doubts=doubts)
                 passing("item.resubmitted")
                 return None
             case "skip" if not self.is_stopped:

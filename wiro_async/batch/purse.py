@@ -30,6 +30,9 @@ class Purse:
     budget: Budget
     runner: Runner
     _moved: asyncio.Event = field(init=False, factory=asyncio.Event)
+    _asking: asyncio.Lock = field(init=False, factory=asyncio.Lock)
+    _silent: set[str] = field(init=False, factory=set)
+    _doubts: int = field(init=False, default=0)
 
     async def reserve(self, position: int, model: str, params: JsonObject) -> None:
         """Set a task's price aside; wait for others to end where it does not fit.
@@ -56,8 +59,15 @@ class Purse:
         price = None
         if self.budget.limit is not None:
             with suppress(WiroError):  # who may not ask will be told so by the first task
-                price = await self.runner.price(model, params)
+                price = await self._ask_price(model, params)
         self.budget.reserve(position, model, price)
+
+    async def doubt(self, model: str, number: int) -> None:
+        """Keep the price aside of tasks that may have been made, and that nobody looks for."""
+        for _ in range(number):
+            self._doubts += 1
+            await self.expect(-self._doubts, model, {})  # no item has such a position
+            self.hold(-self._doubts)
 
     def spend(self, position: int, model: str, cost: Decimal | None, *, is_billed: bool) -> None:
         """A task has ended, and its record tells this cost."""
@@ -75,9 +85,14 @@ class Purse:
         self._moved.set()
 
     async def _ask_price(self, model: str, params: JsonObject) -> Decimal | None:
-        try:
-            return await self.runner.price(model, params)
-        except _STOPPING:
-            raise
-        except WiroError:  # a service that does not tell: the first task will
-            return None
+        # One at a time: what the first hears the session keeps, and nobody asks in vain twice.
+        async with self._asking:
+            if model in self._silent:
+                return None
+            try:
+                return await self.runner.price(model, params)
+            except _STOPPING:
+                raise
+            except WiroError:  # a service that does not tell: the first task will
+                self._silent.add(model)
+                return None

@@ -1,0 +1,61 @@
+"""What a batch writes down, opened in its order: the journal, then the two files of results.
+
+The journal comes first, since its lock says who may write there; then what an earlier run left
+unsettled; then the results, with what the journal says has ended.
+"""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from anyio import to_thread
+from attrs import frozen
+
+from wiro_async.batch.entries import Entry, Journal, Memory
+from wiro_async.batch.record import ResultFiles, earlier_item
+from wiro_async.batch.runner import Choices
+from wiro_async.batch.states import State
+from wiro_async.downloads import remove_parts
+
+
+@frozen(kw_only=True)
+class Papers:
+    """A batch's journal and results, open; closed by the stack that they were opened on."""
+
+    journal: Journal
+    files: ResultFiles
+    left_over: tuple[Entry, ...]
+
+
+async def open_papers(directory: Path, choices: Choices, stack: AsyncExitStack) -> Papers:
+    """Open them all.
+
+    Raises:
+        OutputDirectoryError: if they cannot be written, or are another batch's.
+    """
+    files = ResultFiles(directory)
+    if choices.journal is None or not choices.journal.exists():
+        files.check()
+    journal = await _open_journal(choices.journal, stack)
+    left_over = await journal.left_over()
+    stack.callback(files.close)
+    ended = [State.SAVED, State.SKIPPED]
+    if not choices.retry_failed:
+        ended.append(State.FAILED)
+    await journal.replay(
+        (*ended,), lambda entries: files.open(earlier_item(entry, directory) for entry in entries)
+    )
+    if choices.journal is not None:  # whose lock says that nobody else writes here
+        await to_thread.run_sync(remove_parts, directory)
+    return Papers(journal=journal, files=files, left_over=(*left_over,))
+
+
+async def _open_journal(path: Path | None, stack: AsyncExitStack) -> Journal:
+    if path is None:
+        return Memory()
+    from wiro_async.batch.journal import open_journal  # noqa: PLC0415 - not without need
+
+    journal = await open_journal(path)
+    stack.push_async_callback(journal.aclose)
+    return journal
