@@ -55,6 +55,8 @@ class Standing:
     rows: tuple[Row, ...] = ()
     names: frozenset[str] = frozenset()
     """Of all tasks that an item ever had."""
+    planned_again: frozenset[str] = frozenset()
+    """Ids whose task was seen to fail, and that wait for another."""
 
     @property
     def states(self) -> dict[str, str]:
@@ -74,15 +76,6 @@ class Standing:
         (file,) = row.facts["files"]
         path = self.directory / str(file["path"])
         return path.exists() and path.read_bytes() == PROMPTS[row.custom_id].encode()
-
-    def planned_again(self) -> set[str]:
-        """Ids that are planned though a task was made for their prompt, and was cancelled."""
-        stopped = {task.prompt for task in self.world.tasks.values() if task.is_cancelled}
-        return {
-            row.custom_id
-            for row in self.rows
-            if row.state == "planned" and PROMPTS[row.custom_id] in stopped
-        }
 
     def check_journal(self) -> None:
         """No task is lost, none is given to two, and none to somebody who asked for another."""
@@ -181,18 +174,23 @@ def look(directory: Path, world: World, copy: Path) -> Standing:
         shutil.copy(path, copy)
     connection = sqlite3.connect(copy / JOURNAL_NAME)
     try:
-        names = _check_events(connection)
-        items = connection.execute("SELECT custom_id, state, facts FROM items").fetchall()
+        names, again = _check_events(connection)
+        items = connection.execute("SELECT custom_id, state, facts, position FROM items").fetchall()
     finally:
         connection.close()
-    rows = [Row(name, state, json.loads(facts)) for name, state, facts in items]
-    return Standing(directory, world, tuple(rows), names)
+    rows = [Row(name, state, json.loads(facts)) for name, state, facts, _ in items]
+    planned_again = frozenset(name for name, _, _, position in items if position in again)
+    return Standing(directory, world, tuple(rows), names, planned_again)
 
 
-def _check_events(connection: sqlite3.Connection) -> frozenset[str]:
-    """What has a task never goes back to where it had none; the names of all tasks."""
+def _check_events(connection: sqlite3.Connection) -> tuple[frozenset[str], frozenset[int]]:
+    """What has a task never goes back to where it had none.
+
+    The names of all tasks, and the positions that went from a failure back to the beginning.
+    """
     last: dict[int, str] = {}
     names: set[str] = set()
+    again: set[int] = set()
     for position, state, *named in connection.execute(
         "SELECT position, state, task_id, token FROM events ORDER BY seq"
     ):
@@ -200,4 +198,7 @@ def _check_events(connection: sqlite3.Connection) -> frozenset[str]:
         assert went not in {("submitted", "planned"), ("terminal", "planned")}, went
         last[position] = state
         names.update(name for name in named if name)
-    return frozenset(names)
+        again.discard(position)
+        if went == ("failed", "planned"):
+            again.add(position)
+    return frozenset(names), frozenset(again)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sqlite3
 import time
 from collections import Counter
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from tests.cancel.journal_thread import journal_threads
+from tests.cancel.threads import journal_threads
 from tests.scripted_service import FLUX, Asked, WorldTransport, full
 from wiro_async.batch.engine import Batch
 from wiro_async.batch.entries import Entry
@@ -32,7 +31,7 @@ from wiro_async.task import JsonValue, Task
 from wiro_async.transport import Stream
 
 EPOCH = 1_800_000_000.0
-CONNECTING, TRIP, ON_CDN = 0.25, 0.25, 0.5
+CONNECTING, TRIP, ON_CDN, RUNNING = 0.25, 0.25, 0.5, 6.0
 # A Run that goes out at the moment of the strike is waited for.
 LONGEST_ATTEMPT = CONNECTING + TRIP
 
@@ -44,7 +43,7 @@ class Service(WorldTransport):
     """The emulator's world; some answers get lost, some Runs do not find room, once each."""
 
     def __init__(self, lost: tuple[str, ...] = (), full: tuple[str, ...] = ()) -> None:
-        terms = Terms(epoch=EPOCH, median_seconds=6.0, sigma=0.0)
+        terms = Terms(epoch=EPOCH, median_seconds=RUNNING, sigma=0.0)
         super().__init__(terms, trip_seconds=TRIP)
         self.lost, self.full = list(lost), list(full)
         self.open_streams = 0
@@ -92,12 +91,9 @@ class Service(WorldTransport):
         yield b"x"
 
     async def look(self, started: Started) -> Task:
-        """Wait until a task has ended; its record."""
-        while True:
-            answer = await super().send(build_detail(task_id=started.task_id, token=None), {})
-            task = decode_task(answer, "/Task/Detail", task_id=started.task_id, token=None)
-            if task.is_terminal:
-                return task
+        """The record of a task."""
+        answer = await super().send(build_detail(task_id=started.task_id, token=None), {})
+        return decode_task(answer, "/Task/Detail", task_id=started.task_id, token=None)
 
     async def make_task(self, prompt: str) -> Started:
         """A task that somebody made before."""
@@ -127,10 +123,6 @@ def open_batch(
         journal=directory / "batch.sqlite",
         **choices,
     )
-
-
-def open_files() -> list[str]:
-    return sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names are enough
 
 
 def entries(directory: Path) -> dict[str, Entry]:
@@ -195,10 +187,10 @@ def check_complete(directory: Path, service: Service, prompts: list[str]) -> Non
 LEFT = (
     ("was sent", State.INTENT, True),
     ("was not sent", State.INTENT, False),
-    ("runs", State.SUBMITTED, True),
     ("has ended", State.TERMINAL, True),
     ("file is gone", State.SAVED, True),
     ("was refused", State.FAILED, False),
+    ("runs", State.SUBMITTED, True),
 )
 _GONE: dict[str, JsonValue] = {
     "path": "gone.png",
@@ -215,7 +207,12 @@ _WAYS = {state: _WAY[: place + 1] for place, state in enumerate(_WAY)} | {
 
 async def live_before(directory: Path, service: Service) -> list[str]:
     """Leave a journal that has an item in every state that can be gone on from; the prompts."""
-    made = {prompt: await service.make_task(prompt) for prompt, _, is_made in LEFT if is_made}
+    made: dict[str, Started] = {}
+    for prompt, state, is_made in LEFT:
+        if state is State.SUBMITTED:
+            await asyncio.sleep(RUNNING)  # the others have ended, this one runs
+        if is_made:
+            made[prompt] = await service.make_task(prompt)
     store = open_store(directory / "batch.sqlite")
     store.begin()
     for number, (prompt, state, _) in enumerate(LEFT, 1):

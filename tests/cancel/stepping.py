@@ -22,7 +22,7 @@ from unittest import mock
 
 from attrs import define, field, frozen
 
-from tests.cancel.journal_thread import wait_for_the_journal
+from tests.cancel.threads import wait_for_the_journal
 from tests.virtual_time import _JumpingSelector, settle
 from wiro_async import crashpoints
 

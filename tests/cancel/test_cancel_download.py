@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TypeVar
 from unittest import mock
 
-import anyio
 import pytest
 
 from tests.cancel.stepping import AimedLoop, AtLabel, Cut, Style, play, sweep
 from tests.cancel.styles import Counted, every_style, in_turn
+from tests.cancel.threads import DISK, open_files, threads_in_virtual_time
 from tests.loopback import Connection
 from tests.scripted_service import ScriptedTransport
 from tests.test_downloads import BIG, POLICY, desk, http
@@ -30,7 +29,7 @@ from wiro_async.transport import Stream
 
 T = TypeVar("T")
 
-CONNECTING, BETWEEN_CHUNKS, DISK = 1.0, 0.5, 0.25
+CONNECTING, BETWEEN_CHUNKS = 1.0, 0.5
 CHUNKS = [b"a lighthouse", b" at ", b"dusk, by the sea"]
 BODY = b"".join(CHUNKS)
 FEWEST_STEPS = 12
@@ -66,33 +65,10 @@ class Cdn(ScriptedTransport):
 
 
 @contextmanager
-def threads_in_virtual_time() -> Iterator[None]:
-    """Disk work takes a while, and goes on like a thread's where nobody waits for it any more."""
-
-    async def run_sync(work: Callable[..., T], *args: Any) -> T:  # noqa: ANN401 - handed on
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[T] = loop.create_future()
-
-        def run() -> None:
-            result = work(*args)
-            if not done.cancelled():
-                done.set_result(result)
-
-        loop.call_later(DISK, run)
-        with anyio.CancelScope(shield=True):
-            await done
-        return done.result()
-
-    with (
-        mock.patch("anyio.to_thread.run_sync", run_sync),
-        mock.patch.object(os, "fsync"),
-        mock.patch.object(downloads, "_BLOCK_BYTES", len(CHUNKS[0])),
-    ):
+def small_blocks() -> Iterator[None]:
+    """The first chunk fills a block, which is written while the others are on their way."""
+    with threads_in_virtual_time(), mock.patch.object(downloads, "_BLOCK_BYTES", len(CHUNKS[0])):
         yield
-
-
-def open_files() -> list[str]:
-    return os.listdir("/proc/self/fd")  # noqa: PTH208 - names are enough
 
 
 def contents(directory: Path) -> dict[str, bytes]:
@@ -162,20 +138,20 @@ async def saving_between(cut: Cut) -> None:
 
 @every_style
 def test_at_every_step_there_is_the_whole_file_or_nothing(style: Style) -> None:
-    with threads_in_virtual_time():
+    with small_blocks():
         assert sweep(lambda cut: saving(cut, "nothing is there"), style) >= FEWEST_STEPS
 
 
 @in_turn
 @pytest.mark.parametrize("story", list(BEFORE)[1:])
 def test_so_it_is_whatever_is_there_before(story: str, styles: list[Style]) -> None:
-    with threads_in_virtual_time():
+    with small_blocks():
         assert sweep(lambda cut: saving(cut, story), *styles) >= FEWEST_STEPS
 
 
 @in_turn
 def test_at_every_step_of_waiting_for_a_place_the_next_one_gets_it(styles: list[Style]) -> None:
-    with threads_in_virtual_time():
+    with small_blocks():
         assert sweep(saving_between, *styles) >= FEWEST_STEPS
 
 

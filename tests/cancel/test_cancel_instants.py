@@ -11,10 +11,10 @@ from unittest import mock
 
 import pytest
 
-from tests.cancel.journal_thread import journal_threads
-from tests.cancel.stage import entries, open_batch, open_files
+from tests.cancel.stage import entries, open_batch
 from tests.cancel.stepping import AimedLoop, AtLabel, Cut, play
 from tests.cancel.styles import STYLES
+from tests.cancel.threads import journal_threads, open_files
 from wiro_async.batch.engine import Batch
 from wiro_async.batch.record import ResultFiles
 from wiro_async.batch.states import State
@@ -84,7 +84,7 @@ def more_instants() -> Iterator[set[str]]:
 
     with (
         mock.patch.object(ResultFiles, "open", noted("opening", ResultFiles.open)),
-        mock.patch("wiro_async.batch.engine.remove_parts", noted("removing", remove_parts)),
+        mock.patch("wiro_async.batch.papers.remove_parts", noted("removing", remove_parts)),
     ):
         yield at_work
 

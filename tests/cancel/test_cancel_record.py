@@ -11,7 +11,6 @@ from typing import Any
 
 from attrs import frozen
 
-from tests.cancel.journal_thread import in_step
 from tests.cancel.stage import (
     LONGEST_ATTEMPT,
     Service,
@@ -19,12 +18,11 @@ from tests.cancel.stage import (
     check_left,
     live_before,
     open_batch,
-    open_files,
     wall_clock,
 )
 from tests.cancel.stepping import Cut, Style, sweep
 from tests.cancel.styles import STYLES
-from tests.cancel.test_cancel_download import DISK, threads_in_virtual_time
+from tests.cancel.threads import DISK, in_step, open_files, threads_in_virtual_time
 from tests.virtual_session import EVEN, joined
 from wiro_async.batch.engine import Batch
 from wiro_async.session import WiroSession

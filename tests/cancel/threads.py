@@ -1,25 +1,34 @@
-"""The thread of a batch's journal, made to keep step with a loop in virtual time.
+"""The threads of a batch, made to keep step with a loop in virtual time.
 
-The thread is the real one. But no time passes and no step is taken while it works, so what
-happens in which order is the same each time.
+The journal's thread is the real one. But no time passes and no step is taken while it works, so
+what happens in which order is the same each time. Of anyio's threads there is a stand-in: their
+work takes a while, and goes on where nobody waits for it any more.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import queue
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 from unittest import mock
+
+import anyio
 
 from wiro_async.batch.journal import FileJournal
 
+T = TypeVar("T")
+
+DISK = 0.25
+"""Seconds that the work of one of anyio's threads takes."""
 _NAME = "wiro_async journal"
 _SECONDS_UNTIL_HUNG = 10.0
+_MOST_FILES = 256
 _switch = {"is_on": False}
 _changed = threading.Condition()
 _idle: set[threading.Thread] = set()
@@ -85,6 +94,28 @@ def in_step() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def threads_in_virtual_time() -> Iterator[None]:
+    """Let what is given to anyio's threads be done on the loop, a while later."""
+
+    async def run_sync(work: Callable[..., T], *args: Any) -> T:  # noqa: ANN401 - handed on
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
+
+        def run() -> None:
+            result = work(*args)
+            if not done.cancelled():
+                done.set_result(result)
+
+        loop.call_later(DISK, run)
+        with anyio.CancelScope(shield=True):
+            await done
+        return done.result()
+
+    with mock.patch("anyio.to_thread.run_sync", run_sync), mock.patch.object(os, "fsync"):
+        yield
+
+
 def wait_for_the_journal() -> None:
     """Return when no journal's thread is at work; real time passes, very little."""
     if not _switch["is_on"]:
@@ -100,3 +131,16 @@ def wait_for_the_journal() -> None:
 def journal_threads() -> set[threading.Thread]:
     """The threads of journals that are open."""
     return {thread for thread in threading.enumerate() if thread.name == _NAME}
+
+
+def open_files() -> list[int]:
+    """The descriptors that are open, as far as they are small."""
+    return [number for number in range(_MOST_FILES) if _is_open(number)]
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
