@@ -47,6 +47,19 @@ def test_a_task_that_was_made_is_found_and_can_be_awaited() -> None:
     run_virtual(scenario())
 
 
+def test_what_was_found_is_found_again() -> None:
+    async def scenario() -> None:
+        async with joined(LossyWorld(MADE)) as session:
+            error = await lose(session)
+            first, second = await error.find(), await error.find()
+            assert first is not None
+            assert second is not None
+            assert first.task_id == second.task_id
+            assert first.model == FLUX
+
+    run_virtual(scenario())
+
+
 def test_what_does_not_show_is_not_found() -> None:
     async def scenario() -> None:
         world = LossyWorld(NOT_MADE)

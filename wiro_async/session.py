@@ -379,9 +379,17 @@ class WiroSession:
             key="", model=error.model, params=error.params, sent_at=error.sent_at or time.time()
         )
 
+        found: Task | None = None
+
         async def find() -> TaskHandle | None:
-            task = await self.find(lost)
-            return None if task is None else self.task(task_id=task.id, token=task.token)
+            nonlocal found
+            self._require_open()
+            # Kept: once found it is known, and would not be looked for as a stranger again.
+            found = found or await self.find(lost)
+            if found is None:
+                return None
+            named = Started(task_id=found.id, token=found.token)
+            return self._starter.watch(error.model, named, None, is_new=False)
 
         error._finder = find  # noqa: SLF001 - who raises it knows where to look
 
