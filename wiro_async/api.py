@@ -125,6 +125,11 @@ class Api:
                 "session on each loop, for one inside the coroutine given to asyncio.run()"
             )
 
+    def require_open(self, path: str) -> None:
+        """Raise a `SessionStateError` where nothing more may go out."""
+        if self._is_closed:
+            raise SessionStateError(f"{path}: not sent, the session was closed before")
+
     async def attempt(self, request: Request, decode: Callable[[Answer, str], T]) -> T:
         """Send one attempt, once the pace allows it, and decode its answer.
 
@@ -167,10 +172,10 @@ class Api:
         """
         request = build_run(model, params)
 
-        async def submit() -> None:
+        async def submit(departure: _Departure) -> None:
             sent_at = time.time()
             try:
-                started = await self._send_run(request, keeper)
+                started = await self._send_run(request, departure)
             except (OutcomeUnknown, ServerError) as error:
                 unknown = _unknown_run(error, model, params, sent_at)
             except WiroError as error:
@@ -184,7 +189,8 @@ class Api:
 
         async def attempt() -> None:
             await self._take_turn(request.path)
-            await finish(self._known_on_wire(submit()))
+            departure = _Departure(self, request.path, keeper)
+            await finish(self._known_on_wire(submit(departure)), departure.begun)
 
         await self._repeat(attempt, is_billable=True)
 
@@ -204,8 +210,7 @@ class Api:
             await asyncio.sleep(wait)
             if not self.pace.is_paused(self._loop.time()):
                 break
-        if self._is_closed:
-            raise SessionStateError(f"{path}: not sent, the session was closed before")
+        self.require_open(path)
 
     async def _repeat(self, attempt: Callable[[], Awaitable[T]], *, is_billable: bool) -> T:
         failures = 0
@@ -224,15 +229,15 @@ class Api:
         self,
         request: Request,
         decode: Callable[[Answer, str], T],
-        keeper: RunKeeper | None = None,
+        departure: _Departure | None = None,
     ) -> T:
         self.requests[request.endpoint] += 1
         headers = sign_headers(self.credentials, next(_NONCES))
         answer = await self.transport.send(
             request,
             headers,
-            before_sending=None if keeper is None else keeper.before_sending,
-            before_body=None if keeper is None else keeper.before_body,
+            before_sending=None if departure is None else departure.before_sending,
+            before_body=None if departure is None else departure.keeper.before_body,
         )
         try:
             value = decode(answer, request.path)
@@ -246,9 +251,9 @@ class Api:
         self._budget.refund()
         return value
 
-    async def _send_run(self, request: Request, keeper: RunKeeper) -> Started:
+    async def _send_run(self, request: Request, departure: _Departure) -> Started:
         try:
-            return await self._exchange(request, _decode_run, keeper)
+            return await self._exchange(request, _decode_run, departure)
         except OutcomeUnknown as error:
             # Half an answer that names the task is followed: not a retry, the task exists.
             started = salvage_run(error.partial)
@@ -275,6 +280,23 @@ class Api:
         if failures >= self.policy.max_attempts or not self._budget.take():
             return None
         return self.policy.backoff_seconds(failures, self.dice())
+
+
+@define(eq=False)
+class _Departure:
+    """One attempt of a Run on its way to the wire; until it has begun, it can be called back."""
+
+    api: Api
+    path: str
+    keeper: RunKeeper
+    begun: asyncio.Future[None] = field(
+        init=False, factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+    async def before_sending(self) -> None:
+        self.api.require_open(self.path)  # it can have been closed while this connected
+        self.begun.set_result(None)
+        await self.keeper.before_sending()
 
 
 def _decode_run(answer: Answer, endpoint: str) -> Started:

@@ -11,6 +11,7 @@ import asyncio
 import gc
 import itertools
 import math
+import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
@@ -220,13 +221,13 @@ def play(
         _run(scenario, cut, loop_factory, complain)
 
 
-def sweep(scenario: Scenario, *styles: Style) -> int:
+def sweep(scenario: Scenario, *styles: Style, first: int = 0) -> int:
     """Play it cancelled after 0, 1, 2, ... steps, until it ends undisturbed; the steps it took.
 
-    With several styles each has its turn.
+    With several styles each has its turn. Steps before the `first` are left out.
     """
     with _no_complaints() as complain:
-        for number, style in zip(itertools.count(), itertools.cycle(styles), strict=False):
+        for number, style in zip(itertools.count(first), itertools.cycle(styles), strict=False):
             cut = Cut(style, AfterSteps(number))
             try:
                 _run(scenario, cut, SteppingLoop, complain)
@@ -254,7 +255,10 @@ def _run(
         left = asyncio.all_tasks() - {asyncio.current_task()}
         assert not left, f"left running: {left}"
 
-    with asyncio.Runner(loop_factory=loop_factory) as runner:
+    with (
+        mock.patch.object(random, "random", return_value=0.5),  # the same each time
+        asyncio.Runner(loop_factory=loop_factory) as runner,
+    ):
         runner.run(whole())
 
 
