@@ -14,7 +14,7 @@ from attrs import define, field, frozen
 from tests.batch.faulty_disk import FaultyDisk, Moment, Watch
 from tests.batch.journal.stage import NAME, opened
 from tests.batch.source_cases import FLUX
-from wiro_async.batch.states import State
+from wiro_async.batch.journal.states import State
 from wiro_async.emulator import Emulator
 from wiro_async.errors import DownloadError, OutputDirectoryError, WiroError
 from wiro_async.protocol.polling import PollSchedule

@@ -10,7 +10,7 @@ from pathlib import Path
 from attrs import define, field
 
 from tests.batch.source_cases import FLUX
-from wiro_async.batch.entries import JOURNAL_NAME
+from wiro_async.batch.journal.entries import JOURNAL_NAME
 from wiro_async.batch.requests import BatchRequest
 from wiro_async.batch.results import BatchItem, BatchSummary, ItemStatus
 from wiro_async.emulator import Emulator

@@ -22,7 +22,7 @@ import anyio.to_thread
 from attrs import define, field
 
 from tests.virtual_time import _JumpingSelector
-from wiro_async.batch.journal import FileJournal
+from wiro_async.batch.journal.writer import FileJournal
 
 T = TypeVar("T")
 

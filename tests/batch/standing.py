@@ -13,7 +13,7 @@ from typing import Any
 from attrs import define, frozen
 
 from tests.batch.world import World, WorldTask
-from wiro_async.batch.entries import JOURNAL_NAME
+from wiro_async.batch.journal.entries import JOURNAL_NAME
 from wiro_async.batch.results import BatchItem, BatchSummary, ItemStatus
 from wiro_async.errors import InsufficientBalance, InvalidRequest, RequestNotSent
 

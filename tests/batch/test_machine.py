@@ -28,7 +28,7 @@ from tests.batch.world_runner import WorldRunner
 from wiro_async import batch as batch_package
 from wiro_async import crashpoints
 from wiro_async.batch.engine import Batch
-from wiro_async.batch.entries import JOURNAL_NAME
+from wiro_async.batch.journal.entries import JOURNAL_NAME
 from wiro_async.batch.results import BatchItem
 from wiro_async.batch.runner import Choices, OnUnknown
 

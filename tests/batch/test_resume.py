@@ -14,10 +14,10 @@ from attrs import field, frozen
 from tests.batch.emulated import Emulated, emulated
 from tests.batch.source_cases import FLUX
 from tests.batch.test_engine import lines
-from wiro_async.batch.opening import open_store
+from wiro_async.batch.journal.opening import open_store
+from wiro_async.batch.journal.states import State
 from wiro_async.batch.requests import BatchRequest
 from wiro_async.batch.results import ItemStatus
-from wiro_async.batch.states import State
 from wiro_async.errors import InvalidRequest, TaskError
 from wiro_async.protocol.records import keep_record
 from wiro_async.task import JsonObject, JsonValue, Task

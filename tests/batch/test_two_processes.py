@@ -20,7 +20,7 @@ from tests.batch.journal.stage import NAME
 from tests.batch.test_engine import lines
 from tests.batch.test_engine_emulator import place
 from tests.cli.conftest import FLUX, emulating, variables
-from wiro_async.batch.lock import take_lock
+from wiro_async.batch.journal.lock import take_lock
 from wiro_async.emulator import Emulator
 from wiro_async.errors import JournalError
 

@@ -29,7 +29,8 @@ from wiro_async.protocol.responses import Answer
 
 OURS = PROMPT["prompt"]
 CONNECTING, WRITING, ON_WIRE, RUNNING = 1.0, 0.5, 8.0, 2.0
-LONGEST_ATTEMPT = CONNECTING + WRITING + ON_WIRE + WRITING
+# From the intent to the outcome.
+LONGEST_ATTEMPT = WRITING + ON_WIRE + WRITING
 
 UNREACHABLE = RequestNotSent("/Run: nobody there", endpoint="/Run", evidence="nothing was written")
 LOST = OutcomeUnknown("/Run: cut off", endpoint="/Run", evidence="the headers went out")
@@ -58,7 +59,6 @@ class Road(ScriptedTransport):
         super().__init__(self._say)
         self.says = list(says)
         self.made: dict[str, float] = {}
-        self.began: list[float] = []
 
     @property
     def prompts(self) -> list[str]:
@@ -76,7 +76,6 @@ class Road(ScriptedTransport):
     ) -> Answer:
         if not request.is_billable:
             return await super().send(request, headers)
-        self.began.append(now())
         await asyncio.sleep(CONNECTING)
         if self.says[:1] == [UNREACHABLE]:
             del self.says[0]
@@ -105,41 +104,46 @@ class Ledger:
 
     notes: str = ""
     handles: list[TaskHandle] = field(factory=list)
+    began: list[float] = field(factory=list)
     ended: list[float] = field(factory=list)
 
     async def before_sending(self) -> None:
+        self.began.append(now())
         await self._note("i")
 
     def before_body(self) -> None:
         self.notes += "b"
 
     async def on_handle(self, handle: TaskHandle) -> None:
-        await self._note("t")
+        await self._end("t")
         self.handles.append(handle)
 
     async def on_unknown(self, error: RunOutcomeUnknown) -> None:
         assert error.params == PROMPT
-        await self._note("u")
+        await self._end("u")
 
     async def on_no_task(self, error: WiroError) -> None:
         assert error.message
-        await self._note("n")
+        await self._end("n")
 
     async def _note(self, letter: str) -> None:
         await asyncio.sleep(WRITING)
         self.notes += letter
-        if letter != "i":
+
+    async def _end(self, letter: str) -> None:
+        await self._note(letter)
+        if len(self.ended) < len(self.began):  # or nothing had begun to go out
             self.ended.append(now())
 
     def check(self, road: Road) -> None:
         """Nothing went out without an intent, and each that did has one outcome, the right one."""
         assert re.fullmatch(r"(ib[tun]|n)*", self.notes), self.notes
         assert self.notes.count("i") == len(road.runs)
-        assert len(road.began) == len(self.ended)
+        assert len(self.began) == len(self.ended)
         assert [handle.task_id for handle in self.handles] == list(road.made)
 
-    def was_busy(self, road: Road, at: float) -> bool:
-        """Whether an attempt was under way then."""
+    def was_busy(self, at: float) -> bool:
+        """Whether a Run was on the wire then."""
         return any(
-            begun <= at <= ended for begun, ended in zip(road.began, self.ended, strict=True)
+            begun <= at <= ended for begun, ended in zip(self.began, self.ended, strict=True)
         )

@@ -16,8 +16,8 @@ from tests.cancel.stepping import AimedLoop, AtLabel, Cut, play
 from tests.cancel.styles import STYLES
 from tests.cancel.threads import journal_threads, open_files
 from wiro_async.batch.engine import Batch
+from wiro_async.batch.journal.states import State
 from wiro_async.batch.record import ResultFiles
-from wiro_async.batch.states import State
 from wiro_async.crashpoints import passing
 from wiro_async.downloads import remove_parts
 from wiro_async.emulator import Emulator, Fault

@@ -20,7 +20,7 @@ from unittest import mock
 
 import anyio
 
-from wiro_async.batch.journal import FileJournal
+from wiro_async.batch.journal.writer import FileJournal
 
 T = TypeVar("T")
 

@@ -34,6 +34,7 @@ from attrs import evolve
 
 from wiro_async.batch.budget import Budget
 from wiro_async.batch.iterables import as_requests
+from wiro_async.batch.journal.states import UNPAID
 from wiro_async.batch.papers import open_papers
 from wiro_async.batch.pipeline import Pipeline
 from wiro_async.batch.progress import Progress, interrupted
@@ -41,7 +42,6 @@ from wiro_async.batch.purse import Purse
 from wiro_async.batch.requests import BatchRequest
 from wiro_async.batch.results import BatchItem, BatchSummary, ItemStatus
 from wiro_async.batch.runner import Choices, Runner
-from wiro_async.batch.states import UNPAID
 from wiro_async.errors import OutputDirectoryError, SessionStateError, WiroError
 from wiro_async.task import JsonObject
 

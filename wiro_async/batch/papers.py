@@ -12,10 +12,10 @@ from pathlib import Path
 from anyio import to_thread
 from attrs import frozen
 
-from wiro_async.batch.entries import Entry, Journal, Memory
+from wiro_async.batch.journal.entries import Entry, Journal, Memory
+from wiro_async.batch.journal.states import State
 from wiro_async.batch.record import ResultFiles, earlier_item
 from wiro_async.batch.runner import Choices
-from wiro_async.batch.states import State
 from wiro_async.downloads import remove_parts
 
 
@@ -54,7 +54,7 @@ async def open_papers(directory: Path, choices: Choices, stack: AsyncExitStack) 
 async def _open_journal(path: Path | None, stack: AsyncExitStack) -> Journal:
     if path is None:
         return Memory()
-    from wiro_async.batch.journal import open_journal  # noqa: PLC0415 - not without need
+    from wiro_async.batch.journal.writer import open_journal  # noqa: PLC0415 - not without need
 
     journal = await open_journal(path)
     stack.push_async_callback(journal.aclose)

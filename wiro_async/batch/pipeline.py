@@ -3,7 +3,7 @@
     planned ---> (slot, cost) Run ---> submitted ---> terminal ---> files ---> saved
     intent, unknown ---> looked for in Task/List ---> submitted, or left to the person's choice
 
-Every step is in the journal before the next one begins (`batch.states`). A stop lets nothing
+Every step is in the journal before the next one begins (`batch.journal.states`). A stop lets nothing
 out that is not on the wire yet; it does not touch what is.
 
 Longer than the other files because one item's way is told in one piece.
@@ -19,13 +19,13 @@ from pathlib import Path
 import anyio
 from attrs import define, evolve, field
 
-from wiro_async.batch.entries import Journal, cost_of, doubts_of
+from wiro_async.batch.journal.entries import Journal, cost_of, doubts_of
+from wiro_async.batch.journal.states import State
 from wiro_async.batch.progress import Progress
 from wiro_async.batch.purse import Purse
 from wiro_async.batch.record import earlier_item, error_facts, file_facts, is_whole
 from wiro_async.batch.results import BatchItem, ItemStatus, status_of
 from wiro_async.batch.runner import Choices, Runner
-from wiro_async.batch.states import State
 from wiro_async.crashpoints import passing
 from wiro_async.errors import (
     AuthenticationFailed,

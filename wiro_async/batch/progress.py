@@ -10,10 +10,10 @@ import time
 
 from attrs import define, evolve, field
 
-from wiro_async.batch.entries import Entry, Journal
+from wiro_async.batch.journal.entries import Entry, Journal
+from wiro_async.batch.journal.states import State
 from wiro_async.batch.requests import BatchRequest
 from wiro_async.batch.results import BatchItem, status_of
-from wiro_async.batch.states import State
 from wiro_async.crashpoints import passing
 from wiro_async.downloads import SavedFile
 from wiro_async.errors import DownloadError, RunOutcomeUnknown, TaskError, WiroError

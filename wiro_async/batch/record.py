@@ -21,7 +21,7 @@ from anyio import to_thread
 from attrs import asdict, define, field
 
 from wiro_async import errors
-from wiro_async.batch.entries import Entry
+from wiro_async.batch.journal.entries import Entry
 from wiro_async.batch.results import BatchItem, ItemStatus
 from wiro_async.crashpoints import passing
 from wiro_async.downloads import SavedFile, holds

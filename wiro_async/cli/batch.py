@@ -11,7 +11,7 @@ from pathlib import Path
 from attrs import frozen
 
 from wiro_async.batch.engine import Batch
-from wiro_async.batch.entries import JOURNAL_NAME
+from wiro_async.batch.journal.entries import JOURNAL_NAME
 from wiro_async.batch.lines import spool_stdin
 from wiro_async.batch.record import ERRORS_NAME, RESULTS_NAME, ResultFiles, check_directory
 from wiro_async.batch.requests import SourceOptions

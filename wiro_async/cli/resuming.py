@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from wiro_async.batch.entries import check_same
-from wiro_async.batch.journal import FileJournal, open_journal
+from wiro_async.batch.journal.entries import check_same
+from wiro_async.batch.journal.states import UNSETTLED, State
+from wiro_async.batch.journal.store import Store
+from wiro_async.batch.journal.writer import FileJournal, open_journal
 from wiro_async.batch.requests import BatchRequest
-from wiro_async.batch.states import UNSETTLED, State
-from wiro_async.batch.store import Store
 from wiro_async.errors import InvalidRequest, JournalError, SourceError
 
 _SERVICE = "service"

@@ -11,7 +11,7 @@ from tests.batch.journal.halting import SetHook
 from tests.batch.journal.judging import Whole
 from tests.batch.journal.stage import NAME, make_mixed, read
 from wiro_async import crashpoints
-from wiro_async.batch.journal import FileJournal, open_journal
+from wiro_async.batch.journal.writer import FileJournal, open_journal
 
 
 @pytest.fixture

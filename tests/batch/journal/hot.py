@@ -14,7 +14,7 @@ import os, sys
 from pathlib import Path
 from tests.batch.journal.stage import MIXED_ITEMS, facts_at, opened, request
 from wiro_async import crashpoints
-from wiro_async.batch.states import State
+from wiro_async.batch.journal.states import State
 
 def die(label):
     if label == sys.argv[2]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from attrs import frozen
 
 from tests.batch.journal.stage import Held, read
-from wiro_async.batch.opening import open_store
+from wiro_async.batch.journal.opening import open_store
 from wiro_async.errors import JournalError
 
 _WAYS_OUT = (

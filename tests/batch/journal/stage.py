@@ -10,11 +10,11 @@ from pathlib import Path
 from attrs import frozen
 
 from tests.batch.source_cases import FLUX
-from wiro_async.batch.entries import Entry
-from wiro_async.batch.opening import open_store
+from wiro_async.batch.journal.entries import Entry
+from wiro_async.batch.journal.opening import open_store
+from wiro_async.batch.journal.states import State
+from wiro_async.batch.journal.store import Store
 from wiro_async.batch.requests import BatchRequest
-from wiro_async.batch.states import State
-from wiro_async.batch.store import Store
 from wiro_async.task import JsonObject
 
 NAME = "batch.sqlite"

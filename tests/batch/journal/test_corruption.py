@@ -26,10 +26,10 @@ from tests.batch.journal.stage import (
 )
 from tests.batch.source_cases import FLUX
 from tests.batch.test_engine_emulator import place
-from wiro_async.batch.chain import request_digest
-from wiro_async.batch.journal import open_journal
-from wiro_async.batch.opening import open_store
-from wiro_async.batch.states import State
+from wiro_async.batch.journal.chain import request_digest
+from wiro_async.batch.journal.opening import open_store
+from wiro_async.batch.journal.states import State
+from wiro_async.batch.journal.writer import open_journal
 from wiro_async.errors import JournalError
 
 PAGE = 4096

@@ -14,7 +14,7 @@ import pytest
 from tests.batch.journal.hot import die_while_writing
 from tests.batch.journal.judging import Whole, files, judge, refusal
 from tests.batch.journal.stage import MIXED_ITEMS, NAME, opened, read, request
-from wiro_async.batch.states import State
+from wiro_async.batch.journal.states import State
 
 UNDO = f"{NAME}-journal"
 MAGIC = bytes.fromhex("d9d505f920a163d7")

@@ -15,9 +15,9 @@ from tests.batch.journal.halting import Halt, SetHook
 from tests.batch.journal.stage import NAME, WAYS, facts_at, opened, request
 from tests.batch.source_cases import FLUX
 from tests.batch.test_engine_emulator import place
-from wiro_async.batch.journal import FileJournal, open_journal
-from wiro_async.batch.states import State
-from wiro_async.batch.store import Store
+from wiro_async.batch.journal.states import State
+from wiro_async.batch.journal.store import Store
+from wiro_async.batch.journal.writer import FileJournal, open_journal
 from wiro_async.errors import InvalidRequest, JournalError
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from tests.batch.journal.halting import Halt, SetHook
 from tests.batch.journal.stage import NAME, request
-from wiro_async.batch.journal import FileJournal, open_journal
-from wiro_async.batch.states import State
+from wiro_async.batch.journal.states import State
+from wiro_async.batch.journal.writer import FileJournal, open_journal
 from wiro_async.errors import JournalError
 
 

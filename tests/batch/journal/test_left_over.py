@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.batch.journal.stage import bring_to, make_mixed, opened, request, state_of
-from wiro_async.batch.states import UNSETTLED, State
+from wiro_async.batch.journal.states import UNSETTLED, State
 from wiro_async.errors import InvalidRequest
 
 

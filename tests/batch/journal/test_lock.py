@@ -20,14 +20,14 @@ from pathlib import Path
 import pytest
 
 from tests.batch.journal.stage import NAME
-from wiro_async.batch import lock
-from wiro_async.batch.lock import take_lock
+from wiro_async.batch.journal import lock
+from wiro_async.batch.journal.lock import take_lock
 from wiro_async.errors import JournalError
 
 HOLDER = """
 import subprocess, sys
 from pathlib import Path
-from wiro_async.batch.lock import take_lock
+from wiro_async.batch.journal.lock import take_lock
 lock = take_lock(Path(sys.argv[1]))
 {more}
 print("held", flush=True)

@@ -13,10 +13,10 @@ import pytest
 
 from tests.batch.journal.halting import Halt, SetHook
 from tests.batch.journal.stage import NAME, request
-from wiro_async.batch import sentlog
-from wiro_async.batch.journal import FileJournal, open_journal
-from wiro_async.batch.sentlog import SentLog, log_path, read_log, start_log
-from wiro_async.batch.states import State
+from wiro_async.batch.journal import sentlog
+from wiro_async.batch.journal.sentlog import SentLog, log_path, read_log, start_log
+from wiro_async.batch.journal.states import State
+from wiro_async.batch.journal.writer import FileJournal, open_journal
 from wiro_async.errors import JournalError
 
 SENT = frozenset({(1, 1), (2, 1), (2, 2), (70_000, 3)})

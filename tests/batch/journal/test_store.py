@@ -18,8 +18,8 @@ from tests.batch.journal.stage import (
     read,
     request,
 )
+from wiro_async.batch.journal.states import State
 from wiro_async.batch.requests import BatchRequest
-from wiro_async.batch.states import State
 from wiro_async.errors import InvalidRequest, JournalError
 from wiro_async.task import JsonObject
 

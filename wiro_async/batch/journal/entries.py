@@ -1,7 +1,7 @@
 """An item as a journal knows it, and what a batch asks of a journal.
 
 A batch without a journal has a `Memory` instead, which forgets. What a journal in a file is made
-of stands in `journal`, `store` and their neighbours; nothing here needs a database, so whoever
+of stands in `writer`, `store` and their neighbours; nothing here needs a database, so whoever
 runs a single task never loads one.
 """
 
@@ -14,8 +14,8 @@ from typing import Protocol
 
 from attrs import field, frozen
 
+from wiro_async.batch.journal.states import State
 from wiro_async.batch.requests import BatchRequest
-from wiro_async.batch.states import State
 from wiro_async.errors import InvalidRequest
 from wiro_async.protocol.requests import wire_params
 from wiro_async.task import JsonObject, JsonValue

@@ -26,7 +26,7 @@ from typing import Any
 
 from attrs import define, field
 
-from wiro_async.batch.chain import (
+from wiro_async.batch.journal.chain import (
     ORIGIN,
     next_link,
     request_digest,
@@ -36,9 +36,9 @@ from wiro_async.batch.chain import (
     verify_items,
     verify_runs,
 )
-from wiro_async.batch.entries import Entry, Totals, check_same, used_before
+from wiro_async.batch.journal.entries import Entry, Totals, check_same, used_before
+from wiro_async.batch.journal.states import FOLLOWERS, UNSETTLED, State
 from wiro_async.batch.requests import BatchRequest
-from wiro_async.batch.states import FOLLOWERS, UNSETTLED, State
 from wiro_async.crashpoints import passing
 from wiro_async.errors import InvalidRequest, JournalError
 from wiro_async.task import JsonObject, JsonValue

@@ -24,13 +24,13 @@ from typing import TypeVar
 import anyio
 from attrs import define, field
 
-from wiro_async.batch.entries import Entry, Totals
-from wiro_async.batch.lock import Lock, take_lock
-from wiro_async.batch.opening import open_store
+from wiro_async.batch.journal.entries import Entry, Totals
+from wiro_async.batch.journal.lock import Lock, take_lock
+from wiro_async.batch.journal.opening import open_store
+from wiro_async.batch.journal.sentlog import SentLog, log_path, read_log, start_log
+from wiro_async.batch.journal.states import State
+from wiro_async.batch.journal.store import Store
 from wiro_async.batch.requests import BatchRequest
-from wiro_async.batch.sentlog import SentLog, log_path, read_log, start_log
-from wiro_async.batch.states import State
-from wiro_async.batch.store import Store
 from wiro_async.crashpoints import passing
 from wiro_async.errors import JournalError, WiroError
 from wiro_async.shield import finish

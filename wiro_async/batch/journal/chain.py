@@ -14,8 +14,8 @@ from collections import Counter
 from contextlib import closing
 from decimal import Decimal
 
-from wiro_async.batch.entries import Totals, cost_of, doubts_of
-from wiro_async.batch.states import State
+from wiro_async.batch.journal.entries import Totals, cost_of, doubts_of
+from wiro_async.batch.journal.states import State
 from wiro_async.task import JsonObject, JsonValue
 
 LINK_BYTES = 16

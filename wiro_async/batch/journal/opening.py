@@ -18,8 +18,8 @@ from decimal import InvalidOperation
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from wiro_async.batch.chain import ORIGIN, verify_tables
-from wiro_async.batch.store import Store
+from wiro_async.batch.journal.chain import ORIGIN, verify_tables
+from wiro_async.batch.journal.store import Store
 from wiro_async.crashpoints import passing
 from wiro_async.downloads import sync_directory
 from wiro_async.errors import JournalError

@@ -1,0 +1,1 @@
+"""What was intended, sent, known and saved: on the disk before the next step is taken."""
