@@ -37,9 +37,10 @@ async def open_papers(directory: Path, choices: Choices, stack: AsyncExitStack) 
     files = ResultFiles(directory)
     if choices.journal is None or not choices.journal.exists():
         files.check()
+    # Closed after the journal, on whose thread they may just be opening when this is cancelled.
+    stack.callback(files.close)
     journal = await _open_journal(choices.journal, stack)
     left_over = await journal.left_over()
-    stack.callback(files.close)
     ended = [State.SAVED, State.SKIPPED]
     if not choices.retry_failed:
         ended.append(State.FAILED)

@@ -3,7 +3,7 @@
     planned ---> (slot, cost) Run ---> submitted ---> terminal ---> files ---> saved
     intent, unknown ---> looked for in Task/List ---> submitted, or left to the person's choice
 
-Every step is in the journal before the next one begins (`batch.journal.states`). A stop lets nothing
+Every step is in the journal (`journal.states`) before the next one begins. A stop lets nothing
 out that is not on the wire yet; it does not touch what is.
 
 Longer than the other files because one item's way is told in one piece.
