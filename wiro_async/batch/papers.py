@@ -6,10 +6,10 @@ unsettled; then the results, with what the journal says has ended.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from anyio import to_thread
 from attrs import frozen
 
 from wiro_async.batch.journal.entries import Entry, Journal, Memory
@@ -44,11 +44,14 @@ async def open_papers(directory: Path, choices: Choices, stack: AsyncExitStack) 
     ended = [State.SAVED, State.SKIPPED]
     if not choices.retry_failed:
         ended.append(State.FAILED)
-    await journal.replay(
-        (*ended,), lambda entries: files.open(earlier_item(entry, directory) for entry in entries)
-    )
-    if choices.journal is not None:  # whose lock says that nobody else writes here
-        await to_thread.run_sync(remove_parts, directory)
+
+    def begin(entries: Iterator[Entry]) -> None:
+        files.open(earlier_item(entry, directory) for entry in entries)
+        if choices.journal is not None:  # whose lock says that nobody else writes here
+            remove_parts(directory)
+
+    # On the journal's thread: who is cancelled meanwhile gives the lock back after it, not before.
+    await journal.replay((*ended,), begin)
     return Papers(journal=journal, files=files, left_over=(*left_over,))
 
 
