@@ -128,7 +128,14 @@ async def many(wiro: WiroSession) -> None:
     assert_type(batch.summary.stopped_by, WiroError | None)
     rows: list[BatchRequest | str | dict[str, str]] = [{"prompt": "a fox"}, "a hen"]
     for source in (prompts(), ["a fox"], read_requests("prompts.csv"), rows):
-        async with wiro.batch(source, output_dir=Path("out")) as other:
+        async with wiro.batch(
+            source,
+            output_dir=Path("out"),
+            journal="out/batch.sqlite",
+            on_unknown="skip",
+            retry_failed=True,
+            max_cost=Decimal("12.50"),
+        ) as other:
             assert_type(await other.wait(), BatchSummary)
 
 
@@ -183,3 +190,4 @@ async def main() -> None:
         await wiro.run(MODEL, {"prompt": object()})  # type: ignore[dict-item]
         wiro.batch(5, output_dir="out")  # type: ignore[arg-type]
         wiro.batch(["a fox"])  # type: ignore[call-arg]
+        wiro.batch(["a fox"], output_dir="out", on_unknown="guess")  # type: ignore[arg-type]
