@@ -114,7 +114,8 @@ def test_the_example_prompts_can_be_run() -> None:
 )
 def test_importing_takes_only_what_is_needed(module: str, left_alone: list[str]) -> None:
     program = (
-        f"import sys, {module}; print([name for name in {left_alone!r} if name in sys.modules])"
+        f"import sys; before = {{*sys.modules}}; import {module}; "
+        f"print([name for name in {left_alone!r} if name in {{*sys.modules}} - before])"
     )
     ran = subprocess.run(  # noqa: S603 - a program of our own
         [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=True

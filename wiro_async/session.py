@@ -353,7 +353,8 @@ class WiroSession:
                 journal=None if journal is None else Path(journal),
                 on_unknown=check_choice("on_unknown", on_unknown, get_args(OnUnknown)),
                 retry_failed=retry_failed,
-                max_cost=max_cost,
+                # By way of text: a float's 0.1 is meant as 0.1.
+                max_cost=None if max_cost is None else Decimal(str(max_cost)),
             ),
         )
 

@@ -141,13 +141,13 @@ class FileJournal:
 
         Who is cancelled meanwhile has it closed all the same, before the cancellation goes on.
         """
-        if self._thread is not None:
+        thread, self._thread = self._thread, None
+        if thread is not None:
             self._jobs.put(None)
             try:
                 await finish(self._ended.wait())
             finally:
-                self._thread.join()
-                self._thread = None
+                thread.join()
 
     def _ask(self, work: Callable[[Store], T]) -> asyncio.Future[T]:
         future: asyncio.Future[T] = self._loop.create_future()
