@@ -112,6 +112,10 @@ class TestRun:
         body = answered({"taskid": "5", "errors": ["late"]}, http_status=500)
         assert self.outcome(body) == ("5", 1)
 
+    def test_an_answer_that_breaks_off_behind_the_task_s_id_is_a_task(self) -> None:
+        body = b'{"errors":[],"taskid":"5","socketaccesstoken":"eDc'
+        assert self.outcome(Answer(http_status=200, body=body)) == ("5", 1)
+
     def test_too_many_429s_in_a_row_end_it(self) -> None:
         error, attempts = self.outcome(too_fast("1"), policy=RetryPolicy(max_rate_limited=4))
         assert (type(error), attempts) == (RateLimited, 4)

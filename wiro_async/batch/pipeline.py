@@ -136,7 +136,7 @@ class Pipeline:
 
     async def _go_on(self, progress: Progress) -> BatchItem | None:
         while True:
-            if progress.state in (State.INTENT, State.UNKNOWN):
+            if progress.state is State.UNKNOWN:
                 item = await self._look_for(progress)
                 if item is not None:
                     return item
@@ -290,8 +290,6 @@ class Pipeline:
     async def _look_for(self, progress: Progress) -> BatchItem | None:
         """Look for what an unknown Run may have made; the item, if that is its end."""
         error = progress.unknown or _from_journal(progress)
-        if progress.state is State.INTENT:
-            await progress.move(State.UNKNOWN, evidence=error.evidence, attempt=None)
         passing("item.before_search")
         task = await self._find(progress, error)
         if task is not None:
