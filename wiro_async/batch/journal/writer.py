@@ -141,13 +141,14 @@ class FileJournal:
 
         Who is cancelled meanwhile has it closed all the same, before the cancellation goes on.
         """
-        thread, self._thread = self._thread, None
+        thread = self._thread
         if thread is not None:
             self._jobs.put(None)
             try:
                 await finish(self._ended.wait())
             finally:
                 thread.join()
+                self._thread = None
 
     def _ask(self, work: Callable[[Store], T]) -> asyncio.Future[T]:
         future: asyncio.Future[T] = self._loop.create_future()
