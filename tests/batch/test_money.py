@@ -12,7 +12,7 @@ from tests.batch.emulated import emulated
 from tests.batch.source_cases import FLUX
 from wiro_async.batch.results import ItemStatus
 from wiro_async.emulator import Fault
-from wiro_async.errors import CostLimitReached, InsufficientBalance
+from wiro_async.errors import AuthenticationFailed, CostLimitReached, InsufficientBalance
 
 LIMIT = Decimal("0.30")
 SIX = Decimal("0.06")
@@ -71,6 +71,14 @@ async def test_what_is_refused_leaves_it_too(tmp_path: Path) -> None:
         ran = await at.run(requests, max_cost=LIMIT)
         assert ran.statuses["number 0"] is ItemStatus.REFUSED
         assert ran.summary.succeeded == 5
+
+
+async def test_who_may_not_ask_for_a_price_is_stopped_by_that(tmp_path: Path) -> None:
+    fault = Fault(endpoint="Tool/Detail", action="unauthorized", times=None)
+    async with emulated(tmp_path, faults=[fault]) as at:
+        ran = await at.run(TEN, max_cost=LIMIT)
+        assert isinstance(ran.summary.stopped_by, AuthenticationFailed)
+        assert ran.asked["Run"] == 0
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from wiro_async.batch.results import ItemStatus
 from wiro_async.errors import InvalidRequest, TaskError
 from wiro_async.protocol.records import keep_record
 from wiro_async.task import JsonObject, JsonValue, Task
+from wiro_async.tracking import tracker
 
 FOX = {"custom_id": "fox", "prompt": "a fox"}
 HEN = {"custom_id": "hen", "prompt": "a hen"}
@@ -287,6 +288,22 @@ async def test_a_task_that_asked_for_something_else_is_not_saved_under_its_name(
         assert "has other parameters at this service" in item.error.message
         assert ran.asked[FETCH] == ran.asked[RUN] == 0
         assert not (tmp_path / "fox.png").exists()
+
+
+async def test_a_service_that_does_not_know_the_task_is_told_of_and_asked_again_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracker, "_MISSING_GRACE_SECONDS", 0.02)
+    async with emulated(tmp_path) as at:
+        names: dict[str, JsonValue] = {"task_id": "4711", "token": "t"}
+        write_journal(at, [(State.INTENT, {}), (State.SUBMITTED, names)])
+        for _ in range(2):
+            ran = await at.run([FOX])
+            item = ran.items["fox"]
+            assert item.status is ItemStatus.UNFINISHED
+            assert isinstance(item.error, TaskError)
+            assert "the journal has task 4711 (token t) for 'fox'" in item.error.message
+            assert ran.asked[RUN] == 0
 
 
 async def test_one_that_is_interrupted_again_and_again_comes_to_its_end(tmp_path: Path) -> None:
