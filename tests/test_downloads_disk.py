@@ -232,3 +232,19 @@ async def test_who_is_cancelled_while_bytes_come_leaves_nothing(tmp_path: Path) 
         with pytest.raises(asyncio.CancelledError):
             await saving
         assert at.names() == []
+
+
+async def test_where_a_folder_cannot_be_opened_its_files_are_saved_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = os.open
+
+    def refuse_folders(path: object, *arguments: int) -> int:
+        if path == tmp_path:
+            raise PermissionError(errno.EACCES, "as on Windows")
+        return opened(path, *arguments)  # type: ignore[arg-type] # handed on as it came
+
+    monkeypatch.setattr(os, "open", refuse_folders)
+    async with desk(tmp_path, answering(http())) as at:
+        (saved,) = await at.save()
+    assert saved.path.read_bytes() == BODY

@@ -25,20 +25,15 @@ from wiro_async.batch.progress import Progress
 from wiro_async.batch.purse import Purse
 from wiro_async.batch.record import earlier_item, error_facts, file_facts, is_whole
 from wiro_async.batch.results import BatchItem, ItemStatus, status_of
-from wiro_async.batch.runner import Choices, Runner
+from wiro_async.batch.runner import STOPPING, Choices, Runner
 from wiro_async.crashpoints import passing
 from wiro_async.errors import (
-    AuthenticationFailed,
     CostLimitReached,
     DownloadError,
-    InsufficientBalance,
     InvalidRequest,
     NotFound,
-    OutputDirectoryError,
-    RequestNotSent,
     RequestRefused,
     RunOutcomeUnknown,
-    SessionStateError,
     TaskCancelled,
     TaskError,
     TaskFailed,
@@ -50,14 +45,6 @@ from wiro_async.protocol.matching import canonical_params
 from wiro_async.protocol.records import keep_record
 from wiro_async.task import JsonObject, Task
 
-# Errors that the next item would meet as well.
-STOPPING = (
-    AuthenticationFailed,
-    InsufficientBalance,
-    OutputDirectoryError,
-    RequestNotSent,
-    SessionStateError,
-)
 # Of the request itself: it would be refused another time as well.
 _REFUSALS = (InvalidRequest, NotFound, RequestRefused)
 

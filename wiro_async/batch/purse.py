@@ -10,17 +10,9 @@ from attrs import define, field
 
 from wiro_async.batch.budget import Budget
 from wiro_async.batch.results import format_cost
-from wiro_async.batch.runner import Runner
-from wiro_async.errors import (
-    AuthenticationFailed,
-    CostLimitReached,
-    InsufficientBalance,
-    RequestNotSent,
-    WiroError,
-)
+from wiro_async.batch.runner import STOPPING, Runner
+from wiro_async.errors import CostLimitReached, WiroError
 from wiro_async.task import JsonObject
-
-_STOPPING = (AuthenticationFailed, InsufficientBalance, RequestNotSent)
 
 
 @define(eq=False)
@@ -91,7 +83,7 @@ class Purse:
                 return None
             try:
                 return await self.runner.price(model, params)
-            except _STOPPING:
+            except STOPPING:
                 raise
             except WiroError:  # a service that does not tell: the first task will
                 self._silent.add(model)

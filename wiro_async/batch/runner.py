@@ -1,4 +1,4 @@
-"""What a batch needs of a session, and what a person decides about it."""
+"""What a batch needs of a session, what a person decides about it, and what stops it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,13 @@ from typing import Literal, Protocol, TypeAlias
 from attrs import frozen
 
 from wiro_async.api import Statistics
+from wiro_async.errors import (
+    AuthenticationFailed,
+    InsufficientBalance,
+    OutputDirectoryError,
+    RequestNotSent,
+    SessionStateError,
+)
 from wiro_async.handle import TaskHandle
 from wiro_async.protocol.matching import LostRun
 from wiro_async.runs import TaskKeeper
@@ -16,6 +23,16 @@ from wiro_async.task import JsonObject, Task
 from wiro_async.tracking.search import Knower
 
 OnUnknown: TypeAlias = Literal["hold", "skip", "resubmit"]
+
+
+# Errors that the next item would meet as well.
+STOPPING = (
+    AuthenticationFailed,
+    InsufficientBalance,
+    OutputDirectoryError,
+    RequestNotSent,
+    SessionStateError,
+)
 
 
 class Runner(Protocol):

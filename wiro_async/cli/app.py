@@ -2,6 +2,8 @@
 
 Exit codes: 0 all well, 1 some items failed, 2 wrong use (nothing was submitted),
 130 interrupted.
+
+Longer than the other files because every option of every command is told here.
 """
 
 from __future__ import annotations
