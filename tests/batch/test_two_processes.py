@@ -132,6 +132,8 @@ def test_a_drawing_worker_that_outlives_the_batch_does_not_hold_its_lock(tmp_pat
         children = Path(f"/proc/{first.pid}/task/{first.pid}/children")
         wait_until(lambda: children.read_text().split())
         (worker,) = map(int, children.read_text().split())
+        # Stopped before it is a program of its own, it would still have all that its parent has.
+        wait_until(lambda: b"pictures" in Path(f"/proc/{worker}/cmdline").read_bytes())
         os.kill(worker, signal.SIGSTOP)
         try:
             wait_until((tmp_path / "out" / "results.jsonl").exists)

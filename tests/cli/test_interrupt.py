@@ -132,7 +132,7 @@ def test_with_drain_the_first_lets_it_finish(tmp_path: Path) -> None:
         emulating(median_seconds=60.0, sigma=0.3) as emulator,
         running(tmp_path, emulator, "-n", "4", "--drain") as process,
     ):
-        process.wait_for("1/60, ")
+        process.wait_for(r"\d/60, ")
         process.popen.send_signal(signal.SIGINT)
         assert process.end() == 130
         tasks = emulator.books.tasks
