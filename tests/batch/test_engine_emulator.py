@@ -209,8 +209,8 @@ async def leave_on_the_wire(at: Place) -> None:
             await batch.wait()
 
     using = asyncio.create_task(use())
-    while not at.emulator.books.requests["Run"]:
-        await asyncio.sleep(0.005)  # noqa: ASYNC110 - the books tell nobody when they change
+    while not at.emulator.books.requests["Run"]:  # noqa: ASYNC110 - the books tell nobody
+        await asyncio.sleep(0.005)
     using.cancel()
     with pytest.raises(asyncio.CancelledError):
         await using
