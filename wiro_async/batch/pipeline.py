@@ -26,6 +26,7 @@ from wiro_async.batch.purse import Purse
 from wiro_async.batch.record import earlier_item, error_facts, file_facts, is_whole
 from wiro_async.batch.results import BatchItem, ItemStatus, status_of
 from wiro_async.batch.runner import STOPPING, Choices, Runner
+from wiro_async.catalog import scalar_text
 from wiro_async.crashpoints import passing
 from wiro_async.errors import (
     CostLimitReached,
@@ -41,7 +42,6 @@ from wiro_async.errors import (
     WiroError,
 )
 from wiro_async.handle import TaskHandle
-from wiro_async.protocol.matching import canonical_params
 from wiro_async.protocol.records import keep_record
 from wiro_async.task import JsonObject, Task
 
@@ -302,12 +302,15 @@ class Pipeline:
 
 
 def _check_same_task(progress: Progress, task: Task) -> None:
-    """See that a task that was known by its id alone is the one that was meant."""
-    model = progress.request.model or ""
-    if not task.parameters or progress.tries:
+    """See that a task that was known by its id alone is the one that was meant.
+
+    By its prompt: a service may list more parameters than were sent, or write them otherwise, and
+    a picture that is paid must not be left for that.
+    """
+    asked, listed = progress.request.params.get("prompt"), task.parameters.get("prompt")
+    if asked is None or listed is None or progress.tries:
         return
-    asked = canonical_params(model, progress.request.params)
-    if canonical_params(model, task.parameters) != asked:
+    if scalar_text(asked).strip() != scalar_text(listed).strip():
         raise TaskError(
             f"task {task.id} has other parameters at this service than "
             f"{progress.request.custom_id!r} asked for: is this the service that the batch was "

@@ -7,7 +7,8 @@ Rules:
 2. ``intent``: its Run is about to go out. This is on the disk before the first byte leaves, and
    is written at the last moment before, so a process that dies while it connects leaves nothing
    in doubt. A journal that is opened and still says ``intent`` tells of a process that died
-   with the Run on the wire: whether a task was made is not known.
+   there: it becomes ``planned`` if the Run had certainly not begun to go out (`sentlog`), else
+   ``unknown``.
 3. ``unknown``: the Run went out and no answer was read. Never sent again by itself.
 4. ``submitted``: there is a task, and its id, its token or both are on the disk before anybody
    is given the handle.
