@@ -11,6 +11,7 @@ from wiro_async.batch.results import BatchItem, BatchSummary, ItemStatus
 from wiro_async.batch.sources import check_source, read_requests
 from wiro_async.downloads import SavedFile
 from wiro_async.errors import (
+    AddressRefused,
     ApiError,
     AuthenticationFailed,
     ConcurrencyLimitReached,
@@ -24,6 +25,7 @@ from wiro_async.errors import (
     NotFound,
     OutcomeUnknown,
     OutputDirectoryError,
+    OutputUnavailable,
     RateLimited,
     RequestNotSent,
     RequestRefused,
@@ -48,6 +50,7 @@ from wiro_async.task import Outcome, Output, Task, TaskEvent, TaskStatus
 __version__ = "0.1.0"
 
 __all__ = [
+    "AddressRefused",
     "ApiError",
     "AuthenticationFailed",
     "Batch",
@@ -68,6 +71,7 @@ __all__ = [
     "OutcomeUnknown",
     "Output",
     "OutputDirectoryError",
+    "OutputUnavailable",
     "PollSchedule",
     "RateLimited",
     "RequestNotSent",

@@ -11,6 +11,7 @@ WiroError
 │   └── JournalError               the batch's journal is in use, damaged or of another kind
 ├── CostLimitReached               one more task could cost more than the batch may
 ├── TransportError                 no answer could be read
+│   ├── AddressRefused             a url that must not be asked: nothing was sent there
 │   ├── RequestNotSent             certainly never reached the service
 │   └── OutcomeUnknown             may have been processed
 │       └── RunOutcomeUnknown      a Run that may have made a task: never sent again by itself
@@ -28,11 +29,14 @@ WiroError
 │   ├── TaskTimeout                it is not terminal yet, and the caller's patience is over
 │   └── TaskUnreachable            its state could not be read, look after look
 └── DownloadError                  paid, but an output is not on disk
+    └── OutputUnavailable          and the service does not have it (any more)
 ```
 
 Every error's text says what happened and what to do next. None carries the key, the secret
 or a signature: exceptions of the HTTP library, which know the request's headers, are neither
 let through nor chained.
+
+Longer than other files because the whole tree stands in one place.
 """
 
 from __future__ import annotations
@@ -41,6 +45,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from wiro_async.downloads import SavedFile
     from wiro_async.handle import TaskHandle
     from wiro_async.task import JsonObject, Task
 
@@ -134,6 +139,14 @@ class TransportError(WiroError):
         super().__init__(message)
         self.endpoint = endpoint
         self.evidence = evidence
+
+
+class AddressRefused(TransportError):
+    """Raised when an output's url, or one that it redirects to, must not be asked.
+
+    Only http and https are, and no address of this machine or of a private network, unless the
+    session's own base url is on this machine.
+    """
 
 
 class RequestNotSent(TransportError):
@@ -317,15 +330,31 @@ class DownloadError(WiroError):
         url: where the output lies at the service.
         path: where it was to go.
         task_id: the service's id of the task.
+        token: the task's socket access token, where it is known.
         is_disk: whether the disk is at fault, so that the next output would meet it as well.
+        is_full: whether it is the disk, and room on it is all that is missing.
+        saved: the task's other outputs, which are on disk.
     """
 
     is_disk: bool = False
+    is_full: bool = False
+    saved: tuple[SavedFile, ...] = ()
 
     def __init__(
-        self, message: str, *, url: str = "", path: str = "", task_id: str | None = None
+        self,
+        message: str,
+        *,
+        url: str = "",
+        path: str = "",
+        task_id: str | None = None,
+        token: str | None = None,
     ) -> None:
         super().__init__(message)
         self.url = url
         self.path = path
         self.task_id = task_id
+        self.token = token
+
+
+class OutputUnavailable(DownloadError):
+    """Raised when the service does not give out a paid output, also under a fresh url."""
