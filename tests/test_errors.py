@@ -118,7 +118,7 @@ FULL: list[WiroError] = [
     rate_limited(),
     TaskError("no", task_id="1", token="t", task=Task(id="1")),
     TaskFailed("no", task_id="1", token="t", task=Task(id="1")),
-    DownloadError("no", url="https://u", path="p.png", task_id="1"),
+    DownloadError("no", url="https://u", path="p.png", task_id="1", token="t"),
 ]
 
 
