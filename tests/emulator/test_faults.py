@@ -41,15 +41,26 @@ def test_the_first_fault_on_the_list_wins_and_the_next_one_waits_its_turn() -> N
 def test_a_star_reaches_every_endpoint_at_which_the_action_fits() -> None:
     for action, endpoints in ACTIONS.items():
         fault = Fault(action=action)
-        reached = {name for name in (*API_ENDPOINTS, "cdn") if fault.concerns(name, "")}
+        endpoints_of_all = (*API_ENDPOINTS, "cdn")
+        reached = {name for name in endpoints_of_all if fault.concerns(name, "", is_part=True)}
         assert reached == endpoints
+
+
+def test_faults_of_parts_pass_over_requests_for_a_whole_file() -> None:
+    script = Script([Fault(action="shift_range")])
+    assert script.pick("cdn") is None
+    assert script.pick("cdn", is_part=True) is not None
 
 
 @pytest.mark.parametrize("action", ACTIONS)
 def test_what_is_done_before_the_fault_strikes(action: str) -> None:
-    after = {"drop_after", "delay", "truncate", "fail_task", "error_task"}
+    after = {
+        *("drop_after", "reset_after", "delay", "stall", "trickle", "truncate", "garbage"),
+        *("mislabel", "gzip", "junk", "ignore_range", "shift_range", "change_tag"),
+        *("fail_task", "error_task"),
+    }
     assert Fault(action=action).done_first is (action in after)
-    spoilt = action in after | {"status", "html"}
+    spoilt = action in after | {"status", "html", "empty"}
     assert Fault(action=action, task_made=True).done_first is spoilt
 
 

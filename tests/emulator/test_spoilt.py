@@ -24,7 +24,10 @@ async def until_cut(response: aiohttp.ClientResponse) -> bytes:
     pytest.fail("the whole body came")
 
 
-@pytest.mark.parametrize(("action", "made"), [("drop_before", 0), ("drop_after", 1)])
+@pytest.mark.parametrize(
+    ("action", "made"),
+    [("drop_before", 0), ("drop_after", 1), ("reset_before", 0), ("reset_after", 1)],
+)
 async def test_cut_connections(action: str, made: int) -> None:
     async with asking(faults=[Fault(endpoint="Run", action=action)]) as ask:
         with pytest.raises(CUT):
@@ -59,7 +62,12 @@ async def test_half_a_file_and_then_its_rest() -> None:
 
 @pytest.mark.parametrize("task_made", [False, True])
 @pytest.mark.parametrize(
-    ("action", "status", "type_"), [("status", 502, "text/plain"), ("html", 200, "text/html")]
+    ("action", "status", "type_"),
+    [
+        ("status", 502, "text/plain"),
+        ("html", 200, "text/html"),
+        ("empty", 200, ""),
+    ],
 )
 async def test_answers_that_are_none(
     action: str, status: int, type_: str, *, task_made: bool
@@ -68,7 +76,7 @@ async def test_answers_that_are_none(
     async with asking(faults=[fault]) as ask:
         reply = await ask(FLUX, PROMPT)
         assert reply.status == status
-        assert reply.headers["Content-Type"].startswith(type_)
+        assert reply.headers.get("Content-Type", "").startswith(type_)
         assert len(ask.emulator.books.tasks) == task_made
 
 

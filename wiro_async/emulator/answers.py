@@ -22,6 +22,8 @@ from wiro_async.emulator.refusals import Refusal
 from wiro_async.emulator.timeline import CANCELLED, DONE, OUTPUT, begins_at
 
 NEVER = "0"
+RENEWAL = "renewal"
+"""The parameter by which the fresh urls of an expired file differ."""
 
 # The record's name for the time at which a status began.
 _TIME_FIELDS = {
@@ -144,8 +146,13 @@ class Scribe:
             "filecount": "0",
             "ispublic": 0,
             "expiretime": None,
-            "url": f"{self.origin}{file.path}",
+            "url": f"{self.origin}{file.path}{renewed(task)}",
         }
+
+
+def renewed(task: BookedTask) -> str:
+    """Give what the url of a file ends with once the former ones have expired."""
+    return f"?{RENEWAL}={task.renewals}" if task.renewals else ""
 
 
 def listed_model(model: Model, price: Decimal, *, whole: bool) -> dict[str, Any]:

@@ -23,12 +23,11 @@ from wiro_async.emulator.faults import API_ENDPOINTS, CDN, Fault, Script
 from wiro_async.emulator.limits import TokenBucket, stated_limit
 from wiro_async.emulator.refusals import Refusal
 from wiro_async.emulator.shelf import Shelf
+from wiro_async.emulator.spoiling import EXPIRED, spoil
 from wiro_async.emulator.world import World
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-HTML = "<!DOCTYPE html><html><body><h1>Sorry</h1><p>Back in a minute.</p></body></html>"
-PLAIN = "The service is not available."
 _FATES = {"fail_task": Fate.FAIL, "error_task": Fate.ERROR}
 
 
@@ -97,7 +96,7 @@ class Service:
             response = _response(self._do(attrs.evolve(call, fate=_FATES.get(fault.action))))
         else:
             response = _response(self._excuse(fault))
-        return await self._spoil(request, response, fault)
+        return await spoil(request, response, fault, self.closing)
 
     async def _file(self, request: web.Request) -> web.StreamResponse:
         books = self.world.books
@@ -107,17 +106,16 @@ class Service:
             books.violations.append(f"{', '.join(sent)} sent to the CDN for {request.path}")
         folder, name = request.match_info["folder"], request.match_info["name"]
         task = self.world.find(self.now(), task_id=self.shelf.task_of(folder))
-        fault = self.script.pick(CDN, "" if task is None else task.prompt)
+        prompt = "" if task is None else task.prompt
+        fault = self.script.pick(CDN, prompt, is_part="Range" in request.headers)
+        response = self._lookup(request, task, (folder, name), fault)
         if fault is None:
-            response = self._lookup(request, task, (folder, name))
             self._count("ok" if response.status in (200, 206) else f"http {response.status}")
             return response
         self._count(f"fault {fault.action}")
-        if fault.done_first:
-            response = self._lookup(request, task, (folder, name))
-        else:
+        if not fault.done_first:
             response = _response(self._excuse(fault))
-        return await self._spoil(request, response, fault)
+        return await spoil(request, response, fault, self.closing)
 
     async def _books(self, _: web.Request) -> web.StreamResponse:
         now = self.now()
@@ -128,17 +126,24 @@ class Service:
         return self._say(refusals.NO_SUCH_PATH)
 
     def _lookup(
-        self, request: web.Request, task: BookedTask | None, place: tuple[str, str]
+        self,
+        request: web.Request,
+        task: BookedTask | None,
+        place: tuple[str, str],
+        fault: Fault | None,
     ) -> web.Response:
         if task is None:
             item = self.shelf.open_upload(*place)
+        elif request.query.get(answers.RENEWAL, "0") != str(task.renewals):
+            return web.Response(status=403, text=EXPIRED)
         else:
             picture = task.drawn if task.terminal and not task.deleted else None
             wanted = picture is not None and picture.name == place[1]
             item = self.shelf.open_picture(task.id, picture) if picture and wanted else None
-        return (
-            web.Response(status=404, text="No such file.") if item is None else serve(request, item)
-        )
+            task.renewals += fault is not None and fault.action == "expire"
+        if item is None:
+            return web.Response(status=404, text="No such file.")
+        return serve(request, item, fault)
 
     def _do(self, call: Call) -> dict[str, Any] | Refusal:
         answer = self.desk.answer(call)
@@ -168,25 +173,6 @@ class Service:
         }
         return excuses.get(fault.action, refusals.TASK_UNKNOWN)
 
-    async def _spoil(
-        self, request: web.Request, response: web.Response, fault: Fault
-    ) -> web.StreamResponse:
-        """Send the response in the way in which the fault wants it to arrive."""
-        match fault.action:
-            case "drop_before" | "drop_after":
-                return _cut(request, response)
-            case "truncate":
-                return await _send_half(request, response)
-            case "status":
-                return web.Response(status=fault.status, text=PLAIN)
-            case "html":
-                return web.Response(text=HTML, content_type="text/html")
-            case "delay":
-                await asyncio.wait([self.closing], timeout=fault.seconds)
-                return response
-            case _:
-                return response
-
     def _say(self, answer: dict[str, Any] | Refusal) -> web.Response:
         self._count(answer.kind if isinstance(answer, Refusal) else "ok")
         return _response(answer)
@@ -202,20 +188,3 @@ def _response(answer: dict[str, Any] | Refusal) -> web.Response:
     if answer.retry_after is not None:
         response.headers["Retry-After"] = f"{answer.retry_after:.3f}".rstrip("0").rstrip(".")
     return response
-
-
-def _cut(request: web.Request, response: web.Response) -> web.Response:
-    """Cut the connection; the response is for form's sake, it reaches nobody."""
-    request.protocol.force_close()
-    return response
-
-
-async def _send_half(request: web.Request, response: web.Response) -> web.StreamResponse:
-    """Promise the whole length, send half of it, then close."""
-    content = response.body if isinstance(response.body, bytes) else b""
-    half = web.StreamResponse(status=response.status, headers=response.headers)
-    half.content_length = len(content)
-    await half.prepare(request)
-    await half.write(content[: len(content) // 2])
-    request.protocol.force_close()
-    return half

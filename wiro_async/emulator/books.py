@@ -74,6 +74,8 @@ class BookedTask:
     """The picture, as soon as it is drawn, whatever becomes of the task."""
     deleted: bool = False
     """Whether InputOutputDelete took the files away."""
+    renewals: int = 0
+    """How often the urls of its files expired; each time it got fresh ones."""
 
     @property
     def due(self) -> float:

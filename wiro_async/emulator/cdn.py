@@ -13,6 +13,7 @@ from email.utils import formatdate
 import attrs
 from aiohttp import web
 
+from wiro_async.emulator.faults import Fault
 from wiro_async.emulator.shelf import Item
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
@@ -43,23 +44,27 @@ def span_of(text: str, size: int) -> Span | None:
     return Span(min(int(first), stop), stop)
 
 
-def serve(request: web.Request, item: Item) -> web.Response:
-    """Give the answer to a GET of one file: 200, 206 or 416."""
+def serve(request: web.Request, item: Item, fault: Fault | None = None) -> web.Response:
+    """Give the answer to a GET of one file: 200, 206 or 416; as a fault wants it, if it does."""
+    action = None if fault is None else fault.action
     content = item.path.read_bytes()
     size = len(content)
     headers = {
         "Accept-Ranges": "bytes",
-        "ETag": item.etag,
+        "ETag": '"changed"' if action == "change_tag" else item.etag,
         "Last-Modified": formatdate(item.path.stat().st_mtime, usegmt=True),
         "Content-Type": item.content_type,
     }
     condition = request.headers.get("If-Range")
     # Compared as text: a tag has to be the same tag, a date the very date that was sent.
     unchanged = condition in (None, headers["ETag"], headers["Last-Modified"])
-    span = span_of(request.headers.get("Range", ""), size) if unchanged else None
+    is_whole = action == "ignore_range" or not unchanged
+    span = None if is_whole else span_of(request.headers.get("Range", ""), size)
     if span is None:
         return web.Response(body=content, headers=headers)
     if span.start >= span.stop:
         return web.Response(status=416, headers={"Content-Range": f"bytes */{size}"})
+    if action == "shift_range":
+        span = Span(min(span.start + 1, size - 1), size)
     headers["Content-Range"] = f"bytes {span.start}-{span.stop - 1}/{size}"
     return web.Response(status=206, body=content[span.start : span.stop], headers=headers)

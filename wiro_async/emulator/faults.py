@@ -9,21 +9,37 @@ action                   what the client sees                                  t
 ======================== ===================================================== ============
 `drop_before`            the connection is cut, nothing was done               no
 `drop_after`             the connection is cut without a byte of the answer    yes
+`reset_before`           like `drop_before`, with a reset                      no
+`reset_after`            like `drop_after`, with a reset                       yes
 `delay`                  the right answer, `seconds` real seconds late         yes
+`stall`                  half of the body, `seconds` of silence, then the cut  yes
+`trickle`                the right answer, in pieces over `seconds`            yes
 `status`                 HTTP `status` with a body of plain text               if `task_made`
 `html`                   HTTP 200 with a page of HTML                          if `task_made`
+`empty`                  HTTP 200 without a body                               if `task_made`
+`redirect`               HTTP 302 to `location`                                no
 `truncate`               full Content-Length, half of the bytes, then the cut  yes
+`garbage`                HTTP 200 with the first half of the JSON, whole       yes
+`mislabel`               the right answer, called `text/html`                  yes
+`gzip`                   the right answer, encoded as gzip                     yes
+`junk`                   nulls, numbers and lists where a record has texts     (exists)
 `rate_limit`             HTTP 429, Retry-After of `retry_after` (if not None)  no
 `limit`                  code 96, whatever the real limit                      no
 `no_balance`             code 97, whatever the real balance                    no
 `unauthorized`           HTTP 401                                              no
 `not_found`              Task/Detail: code 1, as for a task just made          (exists)
+`expire`                 CDN: HTTP 403 for this url from now on; Task/Detail   (exists)
+                         lists a fresh one
+`ignore_range`           CDN: the whole file where a part was asked for        (exists)
+`shift_range`            CDN: another part than the one that was asked for     (exists)
+`change_tag`             CDN: another ETag than before, so no part             (exists)
 `fail_task`              the task of this Run will end with `pexit` "1"        yes
 `error_task`             the task of this Run will end as `task_error`         yes
 ======================== ===================================================== ============
 
 The first fault on the list that is for a request wins it; a fault that is passed over
-because of `skip` or `every` has still seen the request.
+because of `skip` or `every` has still seen the request. The three that are about parts of a
+file see only requests for a part.
 """
 
 import math
@@ -50,25 +66,46 @@ ANY = "*"
 _EVERYWHERE = frozenset({*API_ENDPOINTS, CDN})
 _API = frozenset(API_ENDPOINTS)
 _RUN = frozenset({"Run"})
+_RECORDS = frozenset({"Task/Detail", "Task/List"})
+_FILES = frozenset({CDN})
 
 ACTIONS: Mapping[str, frozenset[str]] = {
     "drop_before": _EVERYWHERE,
     "drop_after": _EVERYWHERE,
+    "reset_before": _EVERYWHERE,
+    "reset_after": _EVERYWHERE,
     "delay": _EVERYWHERE,
+    "stall": _EVERYWHERE,
+    "trickle": _EVERYWHERE,
     "status": _EVERYWHERE,
     "html": _EVERYWHERE,
+    "empty": _EVERYWHERE,
+    "redirect": _EVERYWHERE,
     "truncate": _EVERYWHERE,
+    "garbage": _API,
+    "mislabel": _EVERYWHERE,
+    "gzip": _EVERYWHERE,
+    "junk": _RECORDS,
     "rate_limit": _EVERYWHERE,
     "limit": _RUN,
     "no_balance": _RUN,
     "unauthorized": _API,
     "not_found": frozenset({"Task/Detail"}),
+    "expire": _FILES,
+    "ignore_range": _FILES,
+    "shift_range": _FILES,
+    "change_tag": _FILES,
     "fail_task": _RUN,
     "error_task": _RUN,
 }
 """Every action, with the endpoints at which it makes sense."""
 
-_AFTER = frozenset({"drop_after", "delay", "truncate", "fail_task", "error_task"})
+_ANSWERED = frozenset(
+    {"delay", "stall", "trickle", "truncate", "garbage", "mislabel", "gzip", "junk"}
+)
+_OF_PARTS = frozenset({"ignore_range", "shift_range", "change_tag"})
+_AFTER = _ANSWERED | _OF_PARTS | {"drop_after", "reset_after", "fail_task", "error_task"}
+_IF_TOLD = frozenset({"status", "html", "empty"})
 
 
 def _known_endpoint(_: "Fault", __: object, value: str) -> None:
@@ -116,24 +153,30 @@ class Fault:
     every: int | None = attrs.field(default=None, validator=_at_least(1))
     """Of the matching requests after the skipped ones, only every so-manieth: 3 is the 3rd, 6th."""
     seconds: float = attrs.field(default=0.1, validator=_at_least(0))
-    """How late the answer of `delay` is, in real seconds."""
+    """How late the answer of `delay` is, and how long `stall` and `trickle` take: real seconds."""
     status: int = attrs.field(default=503, validator=attrs.validators.in_(range(400, 600)))
     """The HTTP status of `status`."""
     retry_after: float | None = attrs.field(default=1.0, validator=_at_least(0))
     """The seconds that the 429 of `rate_limit` asks for; `None` sends no Retry-After."""
+    location: str = "https://elsewhere.invalid/"
+    """Where `redirect` points to."""
     task_made: bool = False
-    """For `status` and `html`: whether the request was done before the answer was spoilt."""
+    """For `status`, `html`, `empty`: whether the request was done before its answer was spoilt."""
 
     @property
     def done_first(self) -> bool:
         """Whether the request is carried out, its task made, before the fault strikes."""
-        return self.action in _AFTER or (self.action in ("status", "html") and self.task_made)
+        return self.action in _AFTER or (self.action in _IF_TOLD and self.task_made)
 
-    def concerns(self, endpoint: str, prompt: str) -> bool:
-        """Tell whether a request to this endpoint about this prompt can be struck."""
+    def concerns(self, endpoint: str, prompt: str, *, is_part: bool = False) -> bool:
+        """Tell whether a request to this endpoint about this prompt can be struck.
+
+        `is_part` tells of a request for a part of a file.
+        """
         return (
             self.endpoint in (ANY, endpoint)
             and endpoint in ACTIONS[self.action]
+            and (is_part or self.action not in _OF_PARTS)
             and (self.match is None or self.match in prompt)
         )
 
@@ -166,10 +209,10 @@ class Script:
         """Put a fault at the end of the script."""
         self._lines.append(_Line(fault))
 
-    def pick(self, endpoint: str, prompt: str = "") -> Fault | None:
+    def pick(self, endpoint: str, prompt: str = "", *, is_part: bool = False) -> Fault | None:
         """Give the fault that strikes this request, which is counted by it; mostly `None`."""
         for line in self._lines:
-            if line.fault.concerns(endpoint, prompt) and line.strikes():
+            if line.fault.concerns(endpoint, prompt, is_part=is_part) and line.strikes():
                 return line.fault
         return None
 
@@ -190,6 +233,7 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "every": int,
     "seconds": float,
     "status": int,
+    "location": str,
     "retry_after": lambda text: None if text == "none" else float(text),
     "task_made": _read_flag,
 }
