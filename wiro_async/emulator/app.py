@@ -23,6 +23,7 @@ from wiro_async.emulator.faults import API_ENDPOINTS, CDN, Fault, Script
 from wiro_async.emulator.limits import TokenBucket, stated_limit
 from wiro_async.emulator.refusals import Refusal
 from wiro_async.emulator.shelf import Shelf
+from wiro_async.emulator.sockets import SOCKET, SocketManner, Sockets
 from wiro_async.emulator.spoiling import EXPIRED, spoil
 from wiro_async.emulator.world import World
 
@@ -41,6 +42,7 @@ class Service:
     bucket: TokenBucket | None
     script: Script
     shelf: Shelf
+    sockets: Sockets
     now: Callable[[], float]
     """Service seconds."""
     clock: Callable[[], float]
@@ -49,6 +51,8 @@ class Service:
     """Why the emulator cannot go on, if it cannot."""
     on_run: Callable[[BookedTask], None]
     """Told of every new task."""
+    on_stop: Callable[[str], None]
+    """Told the id of every task that is stopped."""
     closing: asyncio.Future[None]
     """Done when the emulator closes: nobody is kept waiting after that."""
 
@@ -59,6 +63,8 @@ class Service:
             path = "Run/{owner}/{model}" if endpoint == "Run" else endpoint
             app.router.add_post(f"/v1/{path}", self._handler(endpoint))
         app.router.add_get("/cdn/{folder}/{name}", self._file)
+        if self.sockets.manner is not SocketManner.ABSENT:
+            app.router.add_get("/v1", self._socket)
         app.router.add_get("/emulator/books", self._books)
         app.router.add_route("*", "/{path:.*}", self._nowhere)
         return app
@@ -117,6 +123,11 @@ class Service:
             response = _response(self._excuse(fault))
         return await spoil(request, response, fault, self.closing)
 
+    async def _socket(self, request: web.Request) -> web.StreamResponse:
+        self.world.books.requests[SOCKET] += 1
+        self._count("ok")
+        return await self.sockets.serve(request)
+
     async def _books(self, _: web.Request) -> web.StreamResponse:
         now = self.now()
         return web.json_response({"now": now, **self.world.look(now).to_dict()})
@@ -149,6 +160,8 @@ class Service:
         answer = self.desk.answer(call)
         if call.endpoint == "Run" and not isinstance(answer, Refusal):
             self.on_run(self.world.books.tasks[answer["taskid"]])
+        if call.endpoint in ("Task/Kill", "Task/Cancel") and not isinstance(answer, Refusal):
+            self.on_stop(answer["tasklist"][0]["id"])
         return answer
 
     def _hurry(self) -> Refusal | None:

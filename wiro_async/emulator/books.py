@@ -100,11 +100,11 @@ class BookedTask:
 class Books:
     """The ledger of one emulator.
 
-    `requests` counts what arrived, by endpoint: `Run`, `Task/Detail`, ..., `cdn`, and
-    `unknown` for paths that do not exist. `answers` counts what went out, one for each
-    request, by kind: `ok`; `code 96` for what the envelope refused; `http 401`, `http 404`,
-    `http 416`, `http 429`, `http 500` where the status says it; `fault drop_after` and the
-    like where a scripted fault had its hand in it. So both add up to the same number.
+    `requests` counts what arrived, by endpoint: `Run`, `Task/Detail`, ..., `cdn`, `socket` for
+    each connection, and `unknown` for paths that do not exist. `answers` counts what went out,
+    one for each request, by kind: `ok`; `code 96` for what the envelope refused; `http 401`,
+    `http 404`, `http 416`, `http 429`, `http 500` where the status says it; `fault drop_after`
+    and the like where a scripted fault had its hand in it. So both add up to the same number.
     """
 
     balance: Decimal
@@ -118,6 +118,10 @@ class Books:
     requests: Counter[str] = attrs.field(factory=Counter)
     answers: Counter[str] = attrs.field(factory=Counter)
     spent: Decimal = Decimal(0)
+    frames: int = 0
+    """Frames about tasks that went out over websockets."""
+    callbacks: int = 0
+    """Posts to callback urls, the repeated ones too."""
     violations: list[str] = attrs.field(factory=list)
     """What no client should ever do, one sentence each: credentials sent to the CDN."""
 
@@ -130,6 +134,8 @@ class Books:
             "most_in_flight": self.most_in_flight,
             "requests": dict(self.requests),
             "answers": dict(self.answers),
+            "frames": self.frames,
+            "callbacks": self.callbacks,
             "violations": list(self.violations),
             "tasks_by_prompt": self.tasks_by_prompt,
             "tasks": {key: task.to_dict() for key, task in self.tasks.items()},

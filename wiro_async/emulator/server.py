@@ -19,14 +19,18 @@ from typing import Any, Self
 import attrs
 from aiohttp import web
 
+from wiro_async.emulator.answers import Scribe
 from wiro_async.emulator.app import Service
 from wiro_async.emulator.auth import Doorkeeper
 from wiro_async.emulator.books import BookedTask, Books, Fate
+from wiro_async.emulator.callbacks import Caller
 from wiro_async.emulator.catalog import CATALOG
 from wiro_async.emulator.desk import Desk, Listing
 from wiro_async.emulator.faults import Fault, Script
+from wiro_async.emulator.herald import Herald
 from wiro_async.emulator.limits import TokenBucket
 from wiro_async.emulator.shelf import Shelf
+from wiro_async.emulator.sockets import SocketManner, Sockets
 from wiro_async.emulator.studio import Commission, Drawn, Studio
 from wiro_async.emulator.world import Terms, World
 
@@ -92,6 +96,12 @@ class Emulator:
     """The most rows that a page of Task/List has, whatever is asked for; `None` for any."""
     list_absent: bool = False
     """Whether Task/List answers like a path that does not exist."""
+    socket_manner: SocketManner = attrs.field(default=SocketManner.MANY, converter=SocketManner)
+    """How the websocket behaves; also as its name: `many`, `one`, `silent`, `absent`."""
+    socket_life_seconds: float | None = attrs.field(
+        default=None, validator=attrs.validators.optional(_positive)
+    )
+    """Real seconds after which a websocket is cut; `None` for never."""
     faults: Iterable[Fault] = ()
     picture_pixels: int = attrs.field(default=640, validator=[_not_negative, _drawable])
     """The long side; 0 gives every task the same picture of one pixel, undrawn."""
@@ -107,6 +117,9 @@ class Emulator:
     _stopped: float | None = attrs.field(init=False, default=None, repr=False)
     _runner: web.AppRunner | None = attrs.field(init=False, default=None, repr=False)
     _service: Service = attrs.field(init=False, repr=False)
+    _herald: Herald = attrs.field(init=False, repr=False)
+    _caller: Caller = attrs.field(init=False, repr=False)
+    _telling: asyncio.Task[None] = attrs.field(init=False, repr=False)
     _shelf: Shelf = attrs.field(init=False, repr=False)
     _studio: Studio = attrs.field(init=False, repr=False)
 
@@ -134,6 +147,11 @@ class Emulator:
     def base_url(self) -> str:
         """What a client is given as the API's base url."""
         return f"{self.origin}/v1"
+
+    @property
+    def socket_url(self) -> str:
+        """What a client is given as the websocket's url."""
+        return f"ws{self.base_url.removeprefix('http')}"
 
     @property
     def _listing(self) -> Listing:
@@ -167,6 +185,10 @@ class Emulator:
         self.port = listener.getsockname()[1]
         self._shelf = Shelf(self.seed)
         self._studio = Studio(self.picture_workers, self._on_drawn)
+        closing = asyncio.get_running_loop().create_future()
+        scribe = Scribe(epoch=self._world.terms.epoch, origin=self.origin)
+        self._herald = Herald(self._world, self._now, self.speed)
+        self._caller = Caller(scribe, self._world.books, self._now, self.speed)
         self._service = Service(
             world=self._world,
             desk=Desk(self._world, self.origin, self._listing),
@@ -174,17 +196,28 @@ class Emulator:
             bucket=None if self.rate_limit is None else TokenBucket(self.rate_limit),
             script=self._script,
             shelf=self._shelf,
+            sockets=Sockets(
+                world=self._world,
+                herald=self._herald,
+                scribe=scribe,
+                now=self._now,
+                manner=self.socket_manner,
+                life_seconds=self.socket_life_seconds,
+                closing=closing,
+            ),
             now=self._now,
             clock=time.monotonic,
             failure=lambda: self._studio.failure,
             on_run=self._on_run,
-            closing=asyncio.get_running_loop().create_future(),
+            on_stop=self._herald.nudge,
+            closing=closing,
         )
         self._runner = web.AppRunner(
             self._service.application(), access_log=None, shutdown_timeout=_SECONDS_OF_GRACE
         )
         await self._runner.setup()
         await web.SockSite(self._runner, listener).start()
+        self._telling = asyncio.create_task(self._herald.run(), name="wiro emulator herald")
 
     async def aclose(self) -> None:
         """Close the port, end the workers and delete the files; once is enough, twice is fine.
@@ -199,6 +232,8 @@ class Emulator:
         async with AsyncExitStack() as stack:
             stack.callback(self._shelf.clear)
             stack.push_async_callback(self._studio.aclose)
+            stack.push_async_callback(self._caller.aclose)
+            self._telling.cancel()
             # aiohttp waits for the handlers of open connections only: one whose client has
             # gone would go on with its delay.
             self._service.closing.set_result(None)
@@ -223,6 +258,8 @@ class Emulator:
         return (end - self._born) * self.speed
 
     def _on_run(self, task: BookedTask) -> None:
+        if task.callback_url:
+            self._herald.follow(task, self._caller)
         model = CATALOG[task.model]
         if not model.draws or task.fate is not Fate.SUCCEED:
             return
