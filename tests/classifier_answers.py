@@ -89,7 +89,7 @@ ANSWERS: dict[str, tuple[bytes, Answer]] = {
         GOOD_ANSWER,
     ),
     "no content": (NO_CONTENT, Answer(http_status=204, body=b"")),
-    "a redirect": (MOVED, Answer(http_status=307, body=b"")),
+    "a redirect": (MOVED, Answer(http_status=307, body=b"", location="http://127.0.0.1:1/")),
     "too fast": (TOO_FAST, Answer(http_status=429, body=b"", retry_after="7")),
     "broken": (BROKEN, Answer(http_status=500, body=b"no")),
     "after 100": (b"HTTP/1.1 100 Continue\r\n\r\n" + ANSWER, GOOD_ANSWER),

@@ -22,7 +22,7 @@ from wiro_async.emulator.world import Terms, World
 from wiro_async.protocol.requests import Request
 from wiro_async.protocol.responses import Answer
 from wiro_async.protocol.retry import RetryPolicy
-from wiro_async.protocol.signing import Credentials
+from wiro_async.protocol.signing import Credentials, Signature
 from wiro_async.transport import Timeouts, Transport
 
 FLUX = "black-forest-labs/flux-pro-1-1-ultra"
@@ -69,7 +69,7 @@ class ScriptedTransport(Transport):
     async def send(
         self,
         request: Request,
-        headers: Mapping[str, str],
+        signature: Signature,
         *,
         before_sending: Callable[[], Awaitable[None]] | None = None,
         before_body: Callable[[], None] | None = None,
@@ -78,7 +78,7 @@ class ScriptedTransport(Transport):
             await before_sending()
         if before_body is not None:
             before_body()
-        asked = Asked(asyncio.get_running_loop().time(), request, headers)
+        asked = Asked(asyncio.get_running_loop().time(), request, signature.headers())
         self.asked.append(asked)
         return await self.script(asked)
 

@@ -19,12 +19,14 @@ from tests.scripted_service import (
     answered,
     make_api,
     record,
+    refused,
     started,
     too_fast,
 )
 from tests.virtual_time import now, run_virtual
 from wiro_async.api import Api
 from wiro_async.errors import (
+    NotFound,
     OutcomeUnknown,
     ServerError,
     SessionStateError,
@@ -91,7 +93,7 @@ class TestReads:
         transport = ScriptedTransport(steps(UNKNOWN))
 
         async def scenario() -> None:
-            api = make_api(transport, policy=RetryPolicy(budget=20))
+            api = make_api(transport, policy=RetryPolicy(budget=200))
             looks = [look(api) for _ in range(100)]
             results = await asyncio.gather(*looks, return_exceptions=True)
             assert all(type(result) is OutcomeUnknown for result in results)
@@ -101,12 +103,33 @@ class TestReads:
         run_virtual(scenario())
         assert len(transport.asked) == 120
 
+    def test_an_outage_ends_with_the_first_answer_and_says_so(self) -> None:
+        failures = [UNKNOWN] * 10
+        transport = ScriptedTransport(steps(*failures, refused(1, "tool-not-accessible")))
+        told: list[float] = []
+
+        async def scenario() -> None:
+            api = make_api(transport, policy=RetryPolicy(max_attempts=1))
+            api.on_recovered = lambda: told.append(now())
+            for _ in failures:
+                assert not api.patience.outage.is_on
+                with pytest.raises(OutcomeUnknown):
+                    await look(api)
+            assert api.patience.outage.is_on
+            for _ in range(2):
+                with pytest.raises(NotFound):
+                    await look(api)
+            assert not api.patience.outage.is_on
+
+        run_virtual(scenario())
+        assert len(told) == 1
+
     def test_successes_fill_the_budget_again(self) -> None:
         good = record("1", "task_start")
         transport = ScriptedTransport(steps(UNKNOWN, *[good] * 10, UNKNOWN, good, UNKNOWN, UNKNOWN))
 
         async def scenario() -> None:
-            api = make_api(transport, policy=RetryPolicy(budget=1))
+            api = make_api(transport, policy=RetryPolicy(budget=10))
             for _ in range(11):
                 await look(api)
             with pytest.raises(OutcomeUnknown):

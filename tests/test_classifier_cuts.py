@@ -82,6 +82,7 @@ class BrokenAnswer:
 
     def __init__(self, *pieces: bytes) -> None:
         loop = asyncio.get_running_loop()
+        self.headers: dict[str, str] = {}
         self.content = aiohttp.StreamReader(BaseProtocol(loop), 65536, loop=loop)
         for piece in pieces:
             self.content.feed_data(piece)

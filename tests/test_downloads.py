@@ -13,7 +13,8 @@ from attrs import frozen
 
 from tests.loopback import Behaviour, Connection, Loopback, answering, free_port, serve
 from wiro_async.downloads import Downloader, SavedFile
-from wiro_async.errors import DownloadError
+from wiro_async.downloads.errands import Refresh
+from wiro_async.errors import DownloadError, OutputUnavailable
 from wiro_async.protocol.retry import RetryPolicy
 from wiro_async.task import Output, Task
 from wiro_async.transport import Stream, Timeouts, Transport
@@ -29,6 +30,12 @@ def http(body: bytes = BODY, status: str = "200 OK", **headers: str) -> bytes:
     given = {"Content-Length": str(len(body)), "Connection": "close", **headers}
     lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in given.items())
     return f"HTTP/1.1 {status}\r\n{lines}\r\n".encode() + body
+
+
+def endless(body: bytes = BODY, **headers: str) -> bytes:
+    """An answer that does not say how long it is: it ends with the connection."""
+    lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 200 OK\r\n{lines}Connection: close\r\n\r\n".encode() + body
 
 
 def one_after_another(*behaviours: Behaviour) -> Behaviour:
@@ -53,17 +60,19 @@ class Desk:
         url = f"http://127.0.0.1:{self.cdn.port}/{name}"
         return Output(name=name, url=url, size_bytes=size, content_type="image/png")
 
-    async def save(self, *outputs: Output, stem: str = "fox") -> tuple[SavedFile, ...]:
-        task = Task(id="2221", outputs=outputs or (self.output(),))
-        return await self.downloader.save_all(task, self.directory, stem)
+    async def save(
+        self, *outputs: Output, stem: str = "fox", refresh: Refresh | None = None
+    ) -> tuple[SavedFile, ...]:
+        task = Task(id="2221", token="tok-2221", outputs=outputs or (self.output(),))
+        return await self.downloader.save_all(task, self.directory, stem, refresh=refresh)
 
     def names(self) -> list[str]:
-        return sorted(path.name for path in self.directory.iterdir())
+        return sorted(path.name for path in self.directory.glob("*"))
 
 
 @asynccontextmanager
 async def desk(
-    tmp_path: Path, behave: Behaviour, *, silence: float = 5.0, max_downloads: int = 4
+    tmp_path: Path, behave: Behaviour, *, silence: float = 5.0, **options: int
 ) -> AsyncIterator[Desk]:
     transport = Transport(
         base_url="http://127.0.0.1:1/v1", timeouts=Timeouts(silence_seconds=silence)
@@ -71,9 +80,8 @@ async def desk(
     async with serve(behave) as cdn:
         await transport.open()
         try:
-            downloader = Downloader(
-                transport=transport, policy=POLICY, max_downloads=max_downloads, dice=lambda: 0.5
-            )
+            options = {"max_downloads": 4, **options}
+            downloader = Downloader(transport=transport, policy=POLICY, dice=lambda: 0.5, **options)
             yield Desk(cdn, downloader, tmp_path)
         finally:
             await transport.aclose()
@@ -137,7 +145,8 @@ CUT_SHORT = {"nothing at all": b"", "half a header": b"HTTP/1.1 200 OK\r\nConten
 BREAKS = {
     "truncated": TRUNCATED,
     "server error": http(b"oh", "500 Internal Server Error"),
-    "not there yet": http(b"", "404 Not Found"),
+    "too fast": http(b"", "429 Too Many Requests"),
+    "moved to nowhere": http(b"", "304 Not Modified"),
     "partial": http(BODY[:10], "206 Partial Content"),
     "encoded": http(BODY, Content_Encoding="gzip"),
     "too short for the record": http(BODY[:-1]),
@@ -171,8 +180,10 @@ async def test_what_breaks_every_time_is_told_and_leaves_nothing(
         assert len(at.cdn.requests) == POLICY.max_attempts
         assert caught.value.url == at.output().url
         assert caught.value.path == str(tmp_path / "fox.png")
-        assert caught.value.task_id == "2221"
+        assert (caught.value.task_id, caught.value.token) == ("2221", "tok-2221")
         assert str(at.output().url) in caught.value.message
+        assert caught.value.message.endswith("(task 2221, token tok-2221)")
+        assert (caught.value.is_disk, caught.value.is_full) == (False, False)
 
 
 @pytest.mark.parametrize("broken", CUT_SHORT.values(), ids=CUT_SHORT)
@@ -190,7 +201,10 @@ async def test_a_connection_that_ends_without_an_answer(tmp_path: Path, broken: 
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (http(BODY[:999]), "999 bytes came, the task's record says 1000"),
+        (http(BODY[:999]), "999 bytes are announced, the task's record says 1000"),
+        (endless(BODY[:999]), "999 bytes came, the task's record says 1000"),
+        (endless(BODY[:1050]), "1050 bytes came, the task's record says 1000"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", "Payload"),
         (http(b"oh", "503 Service Unavailable"), "HTTP 503"),
         (http(BODY, Content_Encoding="br"), "encoded as br, which was not asked for"),
     ],
@@ -208,13 +222,21 @@ async def test_a_big_file_that_breaks_leaves_no_part_file(tmp_path: Path) -> Non
         assert at.names() == []
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 405, 410, 451])
-async def test_a_final_no_is_not_asked_again(tmp_path: Path, status: int) -> None:
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 410, 451])
+async def test_a_refusal_is_told_as_what_it_is(tmp_path: Path, status: int) -> None:
     async with desk(tmp_path, answering(http(b"no", f"{status} No"))) as at:
-        with pytest.raises(DownloadError, match=f"HTTP {status}"):
+        with pytest.raises(OutputUnavailable, match=f"^paid, output unavailable: .*HTTP {status}"):
             await at.save()
-        assert len(at.cdn.requests) == 1
+        assert len(at.cdn.requests) == (POLICY.max_attempts if status == 404 else 1)
         assert at.names() == []
+
+
+async def test_what_is_not_there_yet_is_asked_for_again(tmp_path: Path) -> None:
+    missing = answering(http(b"", "404 Not Found"))
+    async with desk(tmp_path, one_after_another(missing, answering(http()))) as at:
+        (saved,) = await at.save()
+        assert saved.path.read_bytes() == BODY
+        assert at.downloader.repeats == 1
 
 
 async def test_silence_is_a_failure_like_any_other(tmp_path: Path) -> None:
@@ -253,15 +275,28 @@ async def test_an_empty_file_is_whole_where_the_record_says_so(tmp_path: Path) -
         assert at.names() == ["fox.png"]
 
 
+class InPieces:
+    """An iterator that is no generator, and so has nothing to close."""
+
+    def __init__(self, *pieces: str) -> None:
+        self.pieces = [piece.encode() for piece in pieces]
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self.pieces:
+            raise StopAsyncIteration
+        return self.pieces.pop(0)
+
+
 async def test_the_announced_length_is_compared_too(tmp_path: Path) -> None:
     class Lying(Transport):
         @asynccontextmanager
         async def stream(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[Stream]:
-            async def chunks() -> AsyncIterator[bytes]:
-                yield f"{url}, {len(headers)}".encode()
-
             length = {"Content-Length": "7", "Content-Encoding": "identity"}
-            yield Stream(http_status=200, headers=length, chunks=chunks())
+            body = InPieces(f"{url}, {len(headers)}")
+            yield Stream(http_status=200, headers=length, chunks=body)
 
     transport = Lying(base_url="http://127.0.0.1:1/v1", timeouts=Timeouts())
     downloader = Downloader(transport=transport, policy=POLICY, max_downloads=1, dice=lambda: 0.5)

@@ -14,6 +14,7 @@ import pytest
 
 from tests.loopback import Connection, answering
 from tests.test_downloads import BODY, desk, http
+from wiro_async import crashpoints
 from wiro_async.errors import DownloadError
 
 DIGEST = hashlib.sha256(BODY).hexdigest()
@@ -92,16 +93,44 @@ async def test_a_disk_that_fails_is_told_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    owner = os if broken in {"fsync", "link"} else Path
+    owner = Path if broken == "mkdir" else os
     async with desk(tmp_path, answering(http())) as at:
         monkeypatch.setattr(owner, broken, raising(full))
         if broken == "link":
             monkeypatch.setattr(Path, "rename", raising(full))
-        with pytest.raises(DownloadError, match=r"the disk says: \[Errno 28\]"):
+        with pytest.raises(
+            DownloadError, match=f"the disk that holds {tmp_path} is full"
+        ) as caught:
             await at.save()
         monkeypatch.undo()
         assert at.names() == []
         assert len(at.cdn.requests) == 1, "another download does not mend a disk"
+        assert caught.value.is_disk
+        assert caught.value.is_full
+
+
+@pytest.mark.parametrize(
+    ("number", "is_disk", "is_full"),
+    [
+        (errno.ENOSPC, True, True),
+        (errno.EDQUOT, True, True),
+        (errno.EIO, True, False),
+        (errno.EROFS, True, False),
+        (errno.EACCES, True, False),
+        (errno.EFBIG, False, False),
+        (errno.ENAMETOOLONG, False, False),
+    ],
+)
+async def test_a_full_disk_is_told_from_a_broken_one_and_from_one_file_s_trouble(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, *, is_disk: bool, is_full: bool
+) -> None:
+    async with desk(tmp_path, answering(http())) as at:
+        monkeypatch.setattr(os, "write", raising(OSError(number, os.strerror(number))))
+        with pytest.raises(DownloadError, match=os.strerror(number)) as caught:
+            await at.save()
+        monkeypatch.undo()
+        assert (caught.value.is_disk, caught.value.is_full) == (is_disk, is_full)
+        assert at.names() == []
 
 
 @pytest.mark.parametrize("body", [BODY * 5, BODY * 3000], ids=["at the end", "on the way"])
@@ -195,16 +224,14 @@ async def test_who_is_cancelled_before_the_first_byte_is_written_leaves_nothing(
 ) -> None:
     loop = asyncio.get_running_loop()
     reached, go_on = asyncio.Event(), threading.Event()
-    original = Path.open
 
-    def wait_and_open(path: Path, mode: str) -> object:
+    def wait_and_fail(*_: object) -> int:
         loop.call_soon_threadsafe(reached.set)
         assert go_on.wait(5)
-        original(path, mode).close()
         raise OSError(errno.EIO, "the disk is gone as well")
 
     async with desk(tmp_path, answering(http())) as at:
-        monkeypatch.setattr(Path, "open", wait_and_open)
+        monkeypatch.setattr(os, "open", wait_and_fail)
         saving = asyncio.create_task(at.save())
         await reached.wait()
         saving.cancel()
@@ -212,26 +239,55 @@ async def test_who_is_cancelled_before_the_first_byte_is_written_leaves_nothing(
         go_on.set()
         with pytest.raises(asyncio.CancelledError):
             await saving
+        monkeypatch.undo()
+        assert at.names() == []
 
 
-async def test_who_is_cancelled_while_bytes_come_leaves_nothing(tmp_path: Path) -> None:
-    reached = asyncio.Event()
+async def test_who_is_cancelled_while_bytes_come_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    written = asyncio.Event()
+
+    def hook(label: str) -> None:
+        if label == "download.written":
+            loop.call_soon_threadsafe(written.set)
 
     async def behave(connection: Connection) -> None:
         await connection.read_request()
         await connection.write(http(BODY * 4000)[:-1])
-        reached.set()
         await asyncio.Event().wait()
 
+    monkeypatch.setattr(crashpoints, "hook", hook)
     async with desk(tmp_path, behave) as at:
         saving = asyncio.create_task(at.save())
-        await reached.wait()
-        await asyncio.sleep(0.05)
+        await written.wait()
         assert len(at.names()) == 1, "the blocks that are there are on the disk already"
         saving.cancel()
         with pytest.raises(asyncio.CancelledError):
             await saving
         assert at.names() == []
+
+
+async def test_the_loop_does_no_work_of_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, bool]] = []
+    loop_s = threading.current_thread()
+    monkeypatch.setattr(
+        crashpoints,
+        "hook",
+        lambda label: seen.append((label, threading.current_thread() is loop_s)),
+    )
+    async with desk(tmp_path, answering(http(BODY))) as at:
+        await at.save()
+    steps = ["begun", "written", "flushed", "named", "in_place"]
+    assert seen == [(f"download.{step}", False) for step in steps]
+    seen.clear()
+    async with desk(tmp_path, answering(http(BODY * 4000))) as at:
+        await at.save()
+    assert len(seen) > len(steps)
+    assert not any(is_loop for _, is_loop in seen)
 
 
 async def test_where_a_folder_cannot_be_opened_its_files_are_saved_all_the_same(
@@ -248,3 +304,31 @@ async def test_where_a_folder_cannot_be_opened_its_files_are_saved_all_the_same(
     async with desk(tmp_path, answering(http())) as at:
         (saved,) = await at.save()
     assert saved.path.read_bytes() == BODY
+
+
+async def test_a_disk_that_takes_a_little_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda number, content: write(number, content[:100]))
+    async with desk(tmp_path, answering(http())) as at:
+        (saved,) = await at.save()
+    assert saved.path.read_bytes() == BODY
+
+
+async def test_a_part_that_could_not_be_removed_at_first_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = [OSError(errno.EIO, "not now")]
+    unlink = os.unlink
+
+    def fail_once(path: Path) -> None:
+        if failures:
+            raise failures.pop()
+        unlink(path)
+
+    monkeypatch.setattr(os, "unlink", fail_once)
+    async with desk(tmp_path, answering(http())) as at:
+        with pytest.raises(DownloadError, match="not now"):
+            await at.save()
+        assert at.names() == ["fox.png"]

@@ -19,6 +19,7 @@ from wiro_async.errors import (
     OutcomeUnknown,
     RateLimited,
     RunOutcomeUnknown,
+    ServerError,
     SessionStateError,
     SourceError,
     TaskError,
@@ -105,6 +106,12 @@ def rate_limited() -> RateLimited:
     return error
 
 
+def failing() -> ServerError:
+    error = ServerError("down", endpoint="/Task/Detail", code="0", http_status=503, reason="down")
+    error.retry_after_seconds = 7.0
+    return error
+
+
 FULL: list[WiroError] = [
     InvalidRequest("no", field="seed"),
     SourceError("no", file="p.csv", line=3, column=4, field="seed"),
@@ -116,6 +123,7 @@ FULL: list[WiroError] = [
     ApiError("no", endpoint="/Run/o/m", code="97", http_status=200, reason="empty"),
     limit_reached(),
     rate_limited(),
+    failing(),
     TaskError("no", task_id="1", token="t", task=Task(id="1")),
     TaskFailed("no", task_id="1", token="t", task=Task(id="1")),
     DownloadError("no", url="https://u", path="p.png", task_id="1", token="t"),

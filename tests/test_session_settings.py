@@ -46,6 +46,9 @@ class TestCredentials:
             ((None, "s"), {"WIRO_API_KEY": "k"}, "secret without a key among the arguments"),
             (("a b", "s"), {}, "blanks"),
             (("kéy", None), {}, "no key of the service has"),
+            (("key\r\nX: 1", "s"), {}, "api key has blanks, line breaks"),
+            (("key", "s\n"), {}, "api secret has blanks, line breaks"),
+            (("key", "s\0"), {}, "api secret has blanks, line breaks"),
         ],
     )
     def test_what_is_missing_is_said(
@@ -87,11 +90,10 @@ class TestArguments:
     @pytest.mark.parametrize(
         "given",
         [
-            "http://api.wiro.ai/v1",
-            "http://127.0.0.1.evil.test/v1",
-            "http://10.0.0.1/v1",
-            "http://notlocalhost/v1",
             "ftp://host.test",
+            "//host.test/v1",
+            "https://host.test/v1\r\nX: 1",
+            "https://host.test/\x1b[2J",
             "api.wiro.ai/v1",
             "https://",
             "https:///v1",
@@ -108,6 +110,35 @@ class TestArguments:
         with pytest.raises(ConfigurationError, match="has to begin with https://"):
             make_session(base_url=given)
 
+    @pytest.mark.parametrize(
+        "given",
+        [
+            "http://api.wiro.ai/v1",
+            "http://127.0.0.1.evil.test/v1",
+            "http://10.0.0.1/v1",
+            "http://notlocalhost/v1",
+            "http://emulator:8080/v1",
+            "http://0.0.0.0:8080/v1",
+        ],
+    )
+    def test_plain_http_to_another_machine_has_to_be_asked_for(self, given: str) -> None:
+        with pytest.raises(ConfigurationError, match="only with allow_http=True"):
+            make_session(base_url=given)
+        assert given in repr(make_session(base_url=given, allow_http=True))
+
+    @pytest.mark.parametrize("given", ["ftp://host.test", "http://me:hidden@host", "http://h?x"])
+    def test_allowing_plain_http_allows_nothing_else(self, given: str) -> None:
+        with pytest.raises(ConfigurationError) as caught:
+            make_session(base_url=given, allow_http=True)
+        assert "hidden" not in str(caught.value)
+
+    def test_an_environment_may_not_ask_for_plain_http(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("WIRO_BASE_URL", "http://emulator/v1")
+        with pytest.raises(ConfigurationError, match="allow_http=True"):
+            make_session()
+
     def test_a_password_has_no_place_in_a_base_url_and_is_not_shown(self) -> None:
         with pytest.raises(ConfigurationError, match="must not hold") as caught:
             make_session(base_url="https://me:hidden@host.test/v1")
@@ -122,6 +153,8 @@ class TestArguments:
             "request_timeout_seconds",
             "silence_timeout_seconds",
             "task_timeout_seconds",
+            "settle_seconds",
+            "max_output_bytes",
         ],
     )
     @pytest.mark.parametrize("value", [0, -1, math.nan, math.inf])

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
@@ -220,7 +222,7 @@ async def test_proxies_of_the_environment_are_not_used_unless_asked_for(
 
 
 async def test_a_url_that_cannot_be_sent_to_is_a_transport_error() -> None:
-    error = await failure_of("http://127.0.0.1:99999999/v1", DETAIL)
+    error = await failure_of("http://127.0.0.1:1/v1", Request(path="/Task/\ud800", body=b"{}"))
     assert isinstance(error, RequestNotSent | OutcomeUnknown)
 
 
@@ -229,4 +231,37 @@ async def test_it_is_closed_twice_without_harm() -> None:
     await transport.open()
     await transport.aclose()
     await transport.aclose()
-    assert all(pool.closed for pool in (transport._runs, transport._reads, transport._outputs))
+    assert all(pool.closed for pool in (transport._runs, transport._reads, transport._cdn._pool))
+
+
+async def test_a_connection_holds_on_to_nothing_of_the_attempt_that_opened_it() -> None:
+    class Caller:
+        async def before_sending(self) -> None:
+            return
+
+        def before_body(self) -> None:
+            return
+
+    caller = Caller()
+    behave = answering(loopback.JSON_ANSWER, b"")
+    async with serve(behave) as server, opened(server.base_url) as transport:
+        await asyncio.create_task(
+            transport.send(
+                RUN,
+                SIGNED,
+                before_sending=caller.before_sending,
+                before_body=caller.before_body,
+            )
+        )
+        gone = weakref.ref(caller)
+        del caller
+        gc.collect()
+        assert gone() is None
+        assert not server.connections[0].reader.at_eof()
+
+
+async def test_an_attempt_that_is_over_lets_no_body_out() -> None:
+    evidence = module._Evidence(None, None)
+    assert evidence.begin_body()
+    evidence.let_go()
+    assert not evidence.begin_body()

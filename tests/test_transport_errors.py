@@ -80,7 +80,7 @@ def bare(kind: type[BaseException]) -> BaseException:
     """An instance that knows the request's headers, as aiohttp's own do, and has no text."""
 
     class Bare(kind):  # type: ignore[misc, valid-type] # made to try every class alike
-        headers: Mapping[str, str] = SIGNED
+        headers: Mapping[str, str] = SIGNED.headers()
 
         def __init__(self) -> None:
             return
@@ -110,8 +110,8 @@ async def test_no_exception_of_the_library_gets_through(
     kind: type[BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with opened("https://api.test/v1") as transport:
-        for pool in ("_runs", "_reads", "_outputs"):
-            monkeypatch.setattr(transport, pool, FailingPool(bare(kind)))
+        for owner, pool in ((transport, "_runs"), (transport, "_reads"), (transport._cdn, "_pool")):
+            monkeypatch.setattr(owner, pool, FailingPool(bare(kind)))
         for request in (RUN, DETAIL):
             with pytest.raises(OutcomeUnknown) as caught:
                 await transport.send(request, SIGNED)

@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from wiro_async.protocol.requests import Request
+from wiro_async.protocol.signing import Credentials, sign_attempt
 from wiro_async.transport import Timeouts, Transport
 
 RUN = Request(path="/Run/o/m", body=b'{"prompt":"a lighthouse"}', is_billable=True)
 DETAIL = Request(path="/Task/Detail", body=b'{"taskid":"1"}')
-SIGNED = {"x-api-key": "hidden-key", "x-signature": "hidden-signature"}
+SIGNED = sign_attempt(Credentials(api_key="hidden-key", api_secret="hidden-secret"), 1)
 FAST = Timeouts(request_seconds=0.25, silence_seconds=0.25, connect_seconds=0.2)
 
 

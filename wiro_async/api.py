@@ -1,9 +1,11 @@
 """One call of the API: paced, signed, sent, decoded, and repeated where that is safe.
 
 This is the conversation that every layer above has with the service. What may be repeated,
-and when, is decided by `protocol.retry`; how fast requests may follow one another by
-`protocol.limits.RequestPace`. A Run whose outcome is not known ends here as
-`RunOutcomeUnknown`, with everything that a person needs to look for the task.
+and when, and how fast requests may follow one another, is decided by `protocol.patience`. A
+Run whose outcome is not known ends here as `RunOutcomeUnknown`, with everything that a person
+needs to look for the task.
+
+Longer than the other files because a Run's way out, and back, is told in one piece.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from wiro_async.errors import (
     OutcomeUnknown,
@@ -27,12 +29,12 @@ from wiro_async.errors import (
     SessionStateError,
     WiroError,
 )
-from wiro_async.protocol.limits import RequestPace
+from wiro_async.protocol.patience import Patience
 from wiro_async.protocol.requests import Request, build_run, wire_params
 from wiro_async.protocol.responses import Answer, Started, decode_run, retry_after_seconds
-from wiro_async.protocol.retry import RetryBudget, RetryPolicy, may_repeat
+from wiro_async.protocol.retry import RetryPolicy
 from wiro_async.protocol.salvage import salvage_run
-from wiro_async.protocol.signing import Credentials, sign_headers
+from wiro_async.protocol.signing import Credentials, sign_attempt
 from wiro_async.shield import finish
 from wiro_async.task import JsonObject
 from wiro_async.transport import Transport
@@ -54,6 +56,8 @@ class Statistics:
         rejections: Runs that had to wait because the account was full (code 96).
         in_flight: slots that are taken now.
         most_in_flight: the most slots that were taken at once.
+        unanswered_seconds: for how long the service has answered nobody, once that is taken for
+            an outage (`RetryPolicy.max_outage_seconds`); nought while it answers.
     """
 
     requests: Mapping[str, int]
@@ -61,6 +65,7 @@ class Statistics:
     rejections: int
     in_flight: int
     most_in_flight: int
+    unanswered_seconds: float = 0.0
 
 
 class RunKeeper(Protocol):
@@ -102,16 +107,22 @@ class Api:
     credentials: Credentials
     policy: RetryPolicy
     dice: Callable[[], float] = random.random
-    pace: RequestPace = field(factory=RequestPace)
     requests: Counter[str] = field(factory=Counter)
     repeats: int = 0
-    _budget: RetryBudget = field(init=False)
+    patience: Patience = field(init=False)
+    on_recovered: Callable[[], None] = field(init=False, default=lambda: None)
+    """Called when an outage ends."""
     _on_wire: set[asyncio.Task[object]] = field(init=False, factory=set)
     _loop: asyncio.AbstractEventLoop = field(init=False, factory=asyncio.get_running_loop)
     _is_closed: bool = field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
-        self._budget = RetryBudget(self.policy.budget)
+        self.patience = Patience(self.policy)
+
+    @property
+    def unanswered_seconds(self) -> float:
+        """For how long the service has answered nobody; nought while it does."""
+        return self.patience.outage.seconds_so_far(self._loop.time())
 
     def require_loop(self) -> None:
         """Raise a `SessionStateError` anywhere but on the session's own event loop."""
@@ -146,14 +157,6 @@ class Api:
             WiroError: whatever the last attempt ended with.
         """
         return await self._repeat(lambda: self.attempt(request, decode), is_billable=False)
-
-    def pause_after(self, error: RateLimited, failures: int) -> bool:
-        """Let the whole session pause after a 429; False if more was asked than it bears."""
-        pause = self.policy.pause_seconds(error, failures, self.dice())
-        if pause is None or failures >= self.policy.max_rate_limited:
-            return False
-        self.pace.on_limited(asyncio.get_running_loop().time(), pause)
-        return True
 
     async def run(self, model: str, params: JsonObject, keeper: RunKeeper) -> None:
         """Start a task: exactly one Run that could have made one.
@@ -206,9 +209,9 @@ class Api:
     async def _take_turn(self, path: str) -> None:
         """Wait until the pace lets the next request out."""
         self.require_loop()
-        while (wait := self.pace.reserve(self._loop.time())) > 0:
+        while (wait := self.patience.pace.reserve(self._loop.time())) > 0:
             await asyncio.sleep(wait)
-            if not self.pace.is_paused(self._loop.time()):
+            if not self.patience.pace.is_paused(self._loop.time()):
                 break
         self.require_open(path)
 
@@ -219,7 +222,9 @@ class Api:
                 return await attempt()
             except WiroError as error:
                 failures += 1
-                wait = self._wait_after(error, failures, is_billable=is_billable)
+                wait = self.patience.repeat_after(
+                    error, failures, self._loop.time(), self.dice(), is_billable=is_billable
+                )
                 if wait is None:
                     raise
             self.repeats += 1
@@ -232,24 +237,43 @@ class Api:
         departure: _Departure | None = None,
     ) -> T:
         self.requests[request.endpoint] += 1
-        headers = sign_headers(self.credentials, next(_NONCES))
-        answer = await self.transport.send(
-            request,
-            headers,
-            before_sending=None if departure is None else departure.before_sending,
-            before_body=None if departure is None else departure.keeper.before_body,
-        )
         try:
-            value = decode(answer, request.path)
-        except RateLimited as error:
-            now = datetime.now(UTC)
-            asked = error.retry_after_seconds = retry_after_seconds(answer.retry_after, now)
-            if asked is not None:
-                error.args = (f"{error.message}; the service asks for a wait of {asked:.0f} s",)
+            answer = await self.transport.send(
+                request,
+                sign_attempt(self.credentials, next(_NONCES)),
+                before_sending=None if departure is None else departure.before_sending,
+                before_body=None if departure is None else departure.keeper.before_body,
+            )
+            # Before anybody reads it: its words come to messages, files and logs.
+            blot = self.credentials.blot
+            answer = evolve(
+                answer,
+                body=blot(answer.body),
+                location=blot((answer.location or "").encode(errors="replace")).decode(),
+            )
+            value = self._read(answer, request.path, decode)
+        except WiroError as error:
+            if self.patience.on_error(error, self._loop.time(), self.dice()):
+                self.on_recovered()
             raise
-        self.pace.on_success()
-        self._budget.refund()
+        if self.patience.on_success():
+            self.on_recovered()
         return value
+
+    def _read(self, answer: Answer, path: str, decode: Callable[[Answer, str], T]) -> T:
+        """Decode an answer; an error says for how long the service asked to wait."""
+        try:
+            return decode(answer, path)
+        except (RateLimited, ServerError) as error:
+            asked = retry_after_seconds(answer.retry_after, datetime.now(UTC))
+            error.retry_after_seconds = asked
+            if asked is not None:
+                cap = self.policy.max_pause_seconds
+                beyond = f", RetryPolicy.max_pause_seconds is {cap:g} s" if asked > cap else ""
+                error.args = (
+                    f"{error.message}; the service asks for a wait of {asked:.0f} s{beyond}",
+                )
+            raise
 
     async def _send_run(self, request: Request, departure: _Departure) -> Started:
         try:
@@ -270,16 +294,6 @@ class Api:
             return await submit
         finally:
             self._on_wire.discard(me)
-
-    def _wait_after(self, error: WiroError, failures: int, *, is_billable: bool) -> float | None:
-        """How long to wait before the next attempt; None to give up."""
-        if not may_repeat(error, is_billable=is_billable):
-            return None
-        if isinstance(error, RateLimited):
-            return 0.0 if self.pause_after(error, failures) else None
-        if failures >= self.policy.max_attempts or not self._budget.take():
-            return None
-        return self.policy.backoff_seconds(failures, self.dice())
 
 
 @define(eq=False)

@@ -3,13 +3,19 @@
 A request is checked before it is sent, because a refusal that costs a round trip, or worse a
 picture paid for with a mistyped parameter, helps nobody. The rules:
 
-1. A slug is ``owner/model``. It becomes part of a path, so only letters, digits, ``.``, ``_``
-   and ``-`` are let through, and neither part is ``.`` or ``..``.
+1. A slug is ``owner/model``. It becomes part of a path, so only ASCII letters, digits, ``.``,
+   ``_`` and ``-`` are let through, at most 100 in each part, and neither part is ``.`` or ``..``.
+   Letters that look like these (a Cyrillic o) are refused with the rest.
 2. A model that is not known here takes any parameter: the service knows better.
 3. A known model takes its own parameters and the two that any Run takes (`RUN_PARAMETERS`);
    where it lists values, one of these. The lists come from the model's page.
 4. A prompt that is given is not blank, whatever the model.
 5. A value of None means "left out". Files do not travel in a request: a url does.
+6. A parameter's name is any text but an empty one, and a value any that JSON has, to a depth of
+   100 lists and objects: JSON carries whatever characters are in them. An error shows them so
+   that nothing unseen is left, and cut off.
+7. ``callbackUrl`` is an http or https url with a host, printable and without blanks. Which host is
+   not judged: it is the service that goes there.
 """
 
 from __future__ import annotations
@@ -19,18 +25,26 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
+from urllib.parse import urlsplit
 
 from attrs import frozen
 
 from wiro_async.errors import InvalidRequest
 from wiro_async.task import JsonObject
 
-_SLUG = re.compile(r"(?!\.{1,2}/)[A-Za-z0-9._-]+/(?!\.{1,2}\Z)[A-Za-z0-9._-]+")
+_SLUG = re.compile(r"(?!\.{1,2}/)[A-Za-z0-9._-]{1,100}/(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,100}")
 _MODEL_URL = re.compile(r"https?://[^/]+/(?:models/|v1/Run/)?([^/?#]+/[^/?#]+)")
 _INTEGER = re.compile(r"[+-]?[0-9]+")
+_LONGEST_SHOWN = 200
+_LONGEST_URL = 2048
+# Python's own limit on what calls itself is near a thousand.
+_MOST_LEVELS = 100
+# Python writes out 4,300 digits and no more ("Integer string conversion length limitation").
+_MOST_BITS = 14_000
 
 # Parameters of any Run (wiro-api facts, "Endpoints").
-RUN_PARAMETERS = ("callbackUrl", "projectid")
+_CALLBACK = "callbackUrl"
+RUN_PARAMETERS = (_CALLBACK, "projectid")
 
 
 @frozen(kw_only=True)
@@ -122,7 +136,10 @@ def check_request(model: str, params: JsonObject) -> None:
     check_slug(model)
     given = {name: value for name, value in params.items() if value is not None}
     for name, value in given.items():
-        _check_value_kind(name, value)
+        _check_name(name)
+        _check_value_kind(name, value, _MOST_LEVELS)
+    if _CALLBACK in given:
+        _check_callback(given[_CALLBACK])
     if "prompt" in given and not scalar_text(given["prompt"]).strip():
         raise InvalidRequest("the prompt is empty; write what is to be generated", field="prompt")
     schema = KNOWN_MODELS.get(model)
@@ -139,9 +156,10 @@ def check_slug(model: str) -> None:
     if _SLUG.fullmatch(model):
         return
     pasted = _MODEL_URL.match(model)
-    hint = f"; did you mean {pasted.group(1)}?" if pasted else ""
+    is_slug = pasted is not None and _SLUG.fullmatch(pasted.group(1))
+    hint = f"; did you mean {pasted.group(1)}?" if pasted and is_slug else ""
     raise InvalidRequest(
-        f"{model!r} is not a model: a model is named owner/model, such as "
+        f"{_shown(model)} is not a model: a model is named owner/model, such as "
         f"{FLUX_PRO_1_1_ULTRA.slug}{hint}",
         field="model",
     )
@@ -154,23 +172,64 @@ def scalar_text(value: object) -> str:
     return str(value)
 
 
-def _check_value_kind(name: object, value: object) -> None:
+def _check_name(name: object) -> None:
     if not isinstance(name, str) or not name:
         raise InvalidRequest(f"a parameter's name is a text, not {name!r}", field=str(name))
-    if isinstance(value, float) and not math.isfinite(value):
-        raise InvalidRequest(f"{name} is {value}: a number has to be finite", field=name)
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            _check_value_kind(key, inner)
-    elif isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray):
-        for inner in value:
-            _check_value_kind(name, inner)
-    elif not isinstance(value, str | int | float | None):
+
+
+def _check_callback(url: object) -> None:
+    # Not shown: it can hold a password or a token of the caller's.
+    if not (isinstance(url, str) and len(url) <= _LONGEST_URL and _is_web_url(url)):
         raise InvalidRequest(
-            f"{name} is a {type(value).__name__}, which cannot be sent: give a text, a number, "
-            "true or false, a list or an object; a file goes by its url",
+            f"{_CALLBACK} cannot be used: it is a url that begins with https:// or http://, names "
+            f"a host, has no blanks and at most {_LONGEST_URL} characters",
+            field=_CALLBACK,
+        )
+
+
+def _is_web_url(url: str) -> bool:
+    # Looked at first: `urlsplit` takes tabs and line ends out without a word.
+    if not url.isprintable() or any(c.isspace() or c == "\\" for c in url):
+        return False
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # half an IPv6 address, or a port that is none
+        return False
+
+
+def _check_value_kind(name: str, value: object, levels: int) -> None:
+    if levels == 0:
+        raise InvalidRequest(
+            f"{_shown(name)} holds lists or objects in each other more than {_MOST_LEVELS} deep, "
+            "or one that holds itself",
             field=name,
         )
+    if isinstance(value, int | float):
+        _check_number(name, value)
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            _check_name(key)
+            _check_value_kind(name, inner, levels - 1)
+    elif isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray):
+        for inner in value:
+            _check_value_kind(name, inner, levels - 1)
+    elif not isinstance(value, str | None):
+        raise InvalidRequest(
+            f"{_shown(name)} is a {type(value).__name__}, which cannot be sent: give a text, a "
+            "number, true or false, a list or an object; a file goes by its url",
+            field=name,
+        )
+
+
+def _check_number(name: str, value: float) -> None:
+    if isinstance(value, int):
+        if value.bit_length() > _MOST_BITS:
+            raise InvalidRequest(
+                f"{_shown(name)} is a number of thousands of digits: give it as a text", field=name
+            )
+    elif not math.isfinite(value):
+        raise InvalidRequest(f"{_shown(name)} is {value}: a number has to be finite", field=name)
 
 
 def _check_against(schema: ModelSchema, given: JsonObject) -> None:
@@ -181,7 +240,7 @@ def _check_against(schema: ModelSchema, given: JsonObject) -> None:
         if name not in parameters:
             allowed = (*schema.parameter_ids, *RUN_PARAMETERS)
             raise InvalidRequest(
-                f"{schema.slug} has no parameter {name!r}{_nearest(name, allowed)}; "
+                f"{schema.slug} has no parameter {_shown(name)}{_nearest(name, allowed)}; "
                 f"it takes {', '.join(allowed)}",
                 field=name,
             )
@@ -197,15 +256,21 @@ def _check_value(parameter: Parameter, value: object) -> None:
     text = scalar_text(value)
     if parameter.options and text not in parameter.options:
         raise InvalidRequest(
-            f"{parameter.id} cannot be {text!r}{_nearest(text, parameter.options)}; "
+            f"{parameter.id} cannot be {_shown(text)}{_nearest(text, parameter.options)}; "
             f"allowed: {', '.join(parameter.options)}",
             field=parameter.id,
         )
     if parameter.is_integer and not _INTEGER.fullmatch(text):
         raise InvalidRequest(
-            f"{parameter.id} cannot be {text!r}: it is a whole number, such as {parameter.default}",
+            f"{parameter.id} cannot be {_shown(text)}: it is a whole number, such as "
+            f"{parameter.default}",
             field=parameter.id,
         )
+
+
+def _shown(text: str) -> str:
+    """A text in a message: no longer than anybody would read, and with nothing in it unseen."""
+    return repr(text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}...")
 
 
 def _nearest(word: str, allowed: Iterable[str]) -> str:

@@ -281,7 +281,13 @@ class RateLimited(ApiError):
 
 
 class ServerError(ApiError):
-    """Raised when the service failed, or answered what cannot be read, attempt after attempt."""
+    """Raised when the service failed, or answered what cannot be read, attempt after attempt.
+
+    Attributes:
+        retry_after_seconds: how long the service asked to wait; None if it did not say.
+    """
+
+    retry_after_seconds: float | None = None
 
 
 class TaskError(WiroError):

@@ -24,8 +24,9 @@ from wiro_async.errors import (
     TaskFailed,
     TaskTimeout,
 )
-from wiro_async.protocol.requests import build_cancel, build_delete_files, build_kill
-from wiro_async.protocol.responses import clean_words, decode_acknowledgement
+from wiro_async.protocol.requests import build_cancel, build_delete_files, build_detail, build_kill
+from wiro_async.protocol.responses import Answer, decode_acknowledgement, decode_task
+from wiro_async.protocol.wording import clean_words
 from wiro_async.task import Outcome, Task, TaskEvent
 from wiro_async.tracking.tracker import Tracker
 from wiro_async.tracking.watch import Watch
@@ -193,10 +194,15 @@ class TaskHandle:
     async def save_outputs(
         self, directory: Path, *, stem: str | None = None
     ) -> tuple[SavedFile, ...]:
-        """Like `download`, with sizes and hashes, and files named after `stem` if it is given."""
+        """Like `download`, with sizes and hashes, and files named after `stem` if it is given.
+
+        Raises:
+            DownloadError: if an output could not be saved; its `saved` are the others.
+            WiroError: whatever awaiting the task raises.
+        """
         task = await self
         name = stem or self.task_id or self.token or "task"
-        return await self._downloader.save_all(task, directory, name)
+        return await self._downloader.save_all(task, directory, name, refresh=self._ask_again)
 
     async def delete_files(self) -> None:
         """Remove the task's inputs and outputs from the service. It has to be terminal.
@@ -208,11 +214,21 @@ class TaskHandle:
             await self.wait()  # the record names the token
         await self._api.call(build_delete_files(token=self.token or ""), decode_acknowledgement)
 
+    async def _ask_again(self) -> Task:
+        """The task's record as it is now: its urls expire, and then it has others."""
+        task_id, token = self.task_id, self.token
+
+        def decode(answer: Answer, endpoint: str) -> Task:
+            return decode_task(answer, endpoint, task_id=task_id, token=token)
+
+        return await self._api.call(build_detail(task_id=task_id, token=token), decode)
+
     async def _result(self) -> Task:
         task = await self.wait()
         if task.outcome is Outcome.SUCCEEDED:
             return task
-        names = f"task {task.id or self.task_id} (token {task.token or self.token})"
+        task_id, token = task.id or self.task_id, task.token or self.token
+        names = clean_words(f"task {task_id} (token {token})")
         if task.outcome is Outcome.CANCELLED:
             raise TaskCancelled(
                 f"{names} was cancelled; it is not billed",
@@ -223,7 +239,7 @@ class TaskHandle:
         said = clean_words(task.debug_error).rstrip(".") or "the service gives no reason"
         exit_code = f", exit code {task.exit_code}" if task.exit_code else ""
         raise TaskFailed(
-            f"{names} failed in {task.status}{exit_code}: {said}. It is not billed",
+            f"{names} failed in {clean_words(task.status)}{exit_code}: {said}. It is not billed",
             task_id=self.task_id,
             token=self.token,
             task=task,

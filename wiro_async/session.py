@@ -18,7 +18,7 @@ from contextlib import AsyncExitStack
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import Self, get_args
+from typing import NoReturn, Self, get_args
 
 import anyio
 
@@ -38,11 +38,9 @@ from wiro_async.protocol.responses import Started, decode_tasks
 from wiro_async.protocol.retry import RetryPolicy
 from wiro_async.runs import LogKeeper, Starter, TaskKeeper
 from wiro_async.settings import (
-    DEFAULT_BASE_URL,
-    check_base_url,
     check_choice,
     check_positive,
-    find_credentials,
+    find_service,
 )
 from wiro_async.task import JsonObject, Task
 from wiro_async.tracking.search import Knower, Search
@@ -58,7 +56,7 @@ class WiroSession:
         api_key: the project's key; without it `WIRO_API_KEY` and `WIRO_API_SECRET` are read.
         api_secret: the project's secret; None for a project that has none.
         base_url: where the service is; without it `WIRO_BASE_URL`, else the official address.
-            Plain http only for this machine.
+            Plain http only for this machine, but for `allow_http`.
         max_in_flight: tasks that may run at once; fewer where the account allows fewer.
         max_downloads: outputs that are downloaded at once.
         max_looks_per_second: status requests per second, for all tasks together.
@@ -69,12 +67,21 @@ class WiroSession:
         task_timeout_seconds: for a whole task, from Run to terminal; None waits for ever.
         settle_seconds: how long a Run whose answer was lost is given to show in the list of
             tasks, before it is looked for there.
-        trust_env: take proxy settings from the environment.
+        trust_env: take proxy settings from the environment. Through a proxy, names are looked
+            up by the proxy: that an output lies at a public address cannot be seen here then.
+        allow_http: let the base url be plain http to another machine too, where everybody on
+            the way sees the key: for an emulator in a container of its own.
+        max_output_bytes: the largest output that is downloaded.
 
     Raises:
         CredentialsError: if there is no key, or a secret without a key.
         ConfigurationError: if another argument cannot work.
     """
+
+    # Here as well, since a repr has to work while `__init__` raises: reporters of errors call it.
+    _base_url = ""
+    _loop: asyncio.AbstractEventLoop | None = None
+    _is_closed = False
 
     def __init__(  # noqa: PLR0913 - every setting has a name of its own and a right default
         self,
@@ -92,7 +99,14 @@ class WiroSession:
         task_timeout_seconds: float | None = 6 * 3600.0,
         settle_seconds: float = 10.0,
         trust_env: bool = False,
+        allow_http: bool = False,
+        max_output_bytes: int = 1 << 30,
     ) -> None:
+        service = find_service(api_key, api_secret, base_url, os.environ, allow_http=allow_http)
+        # Whoever reports an error with the variables of its frames must not find them here.
+        del api_key, api_secret, base_url
+        if isinstance(service, ConfigurationError):
+            raise service
         check_positive("max_in_flight", max_in_flight)
         check_positive("max_downloads", max_downloads)
         check_positive("max_looks_per_second", max_looks_per_second)
@@ -101,10 +115,9 @@ class WiroSession:
         if task_timeout_seconds is not None:
             check_positive("task_timeout_seconds", task_timeout_seconds)
         check_positive("settle_seconds", settle_seconds)
-        self._credentials = find_credentials(api_key, api_secret, os.environ)
-        self._base_url = check_base_url(
-            base_url or os.environ.get("WIRO_BASE_URL") or DEFAULT_BASE_URL
-        )
+        check_positive("max_output_bytes", max_output_bytes)
+        self._credentials = service.credentials
+        self._base_url = service.base_url
         self._max_in_flight = max_in_flight
         self._max_downloads = max_downloads
         self._max_looks_per_second = max_looks_per_second
@@ -117,12 +130,17 @@ class WiroSession:
         self._settle_seconds = settle_seconds
         self._tools: dict[str, JsonObject] = {}
         self._trusts_environment = trust_env
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._is_closed = False
+        self._max_output_bytes = max_output_bytes
 
     def __repr__(self) -> str:
         state = "closed" if self._is_closed else "open" if self._loop else "not opened"
         return f"<WiroSession {self._base_url} {state}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a session is not pickled or copied: it holds connections and credentials; make one "
+            "where it is needed"
+        )
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -164,6 +182,7 @@ class WiroSession:
             transport=self._transport,
             policy=self._policy,
             max_downloads=self._max_downloads,
+            max_bytes=self._max_output_bytes,
             dice=dice,
         )
         self._slots = Slots(ceiling=self._max_in_flight, dice=dice)
@@ -311,6 +330,7 @@ class WiroSession:
         on_unknown: OnUnknown = "hold",
         retry_failed: bool = False,
         max_cost: Decimal | None = None,
+        disk_patience_seconds: float = 600.0,
     ) -> Batch:
         """Run many requests, their results to disk as they come.
 
@@ -333,11 +353,14 @@ class WiroSession:
             retry_failed: whether to run again what failed in an earlier run.
             max_cost: submit nothing more when what is spent and what is in flight would pass
                 this, in US dollars.
+            disk_patience_seconds: how long the batch waits for room on a disk that is full,
+                submitting nothing, before it stops; see `Batch.paused_by`.
 
         Raises:
             ConfigurationError: if an argument cannot work.
         """
         self._require_open()
+        check_positive("disk_patience_seconds", disk_patience_seconds)
         if max_in_flight is not None:
             check_positive("max_in_flight", max_in_flight)
             self._slots.raise_ceiling(max_in_flight)
@@ -355,6 +378,7 @@ class WiroSession:
                 retry_failed=retry_failed,
                 # By way of text: a float's 0.1 is meant as 0.1.
                 max_cost=None if max_cost is None else Decimal(str(max_cost)),
+                disk_patience_seconds=disk_patience_seconds,
             ),
         )
 
@@ -372,6 +396,7 @@ class WiroSession:
             rejections=self._slots.rejections,
             in_flight=self._slots.in_flight,
             most_in_flight=self._slots.most_in_flight,
+            unanswered_seconds=self._api.unanswered_seconds,
         )
 
     def _let_find(self, error: RunOutcomeUnknown) -> None:

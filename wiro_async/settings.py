@@ -2,24 +2,61 @@
 
 Rules: credentials come from the arguments or, where there is no key among them, from the
 environment, never half from each (wiro-api facts, "Signing", for the names). The base url is
-https, since the key travels in a header; plain http is for this machine only.
+https, since the key travels in a header; plain http is for this machine, and for another only
+where that was asked for.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import math
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import TypeVar
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
+
+from attrs import frozen
 
 from wiro_async.errors import ConfigurationError, CredentialsError
+from wiro_async.protocol.addresses import Place, is_this_machine, place_of
 from wiro_async.protocol.signing import Credentials
 
 T = TypeVar("T")
 
 DEFAULT_BASE_URL = "https://api.wiro.ai/v1"
+
+
+@frozen(kw_only=True)
+class Service:
+    """Where the service is, and what signs the requests to it."""
+
+    base_url: str
+    credentials: Credentials
+
+
+def find_service(
+    api_key: str | None,
+    api_secret: str | None,
+    base_url: str | None,
+    environment: Mapping[str, str],
+    *,
+    allow_http: bool = False,
+) -> Service | ConfigurationError:
+    """The service of the arguments; what is not among them, of the environment.
+
+    What is wrong is given back, not raised: an error shows the variables of the frames that it
+    goes through to whoever reports it, and here they are secrets. Who calls this drops its own
+    first, and raises then.
+    """
+    try:
+        return Service(
+            credentials=find_credentials(api_key, api_secret, environment),
+            base_url=check_base_url(
+                str(base_url or environment.get("WIRO_BASE_URL") or DEFAULT_BASE_URL),
+                allow_http=allow_http,
+            ),
+        )
+    except ConfigurationError as error:
+        return error.with_traceback(None)
 
 
 def find_credentials(
@@ -48,11 +85,15 @@ def find_credentials(
     )
 
 
-def check_base_url(url: str) -> str:
+def check_base_url(url: str, *, allow_http: bool = False) -> str:
     """The base url without a slash at its end.
 
+    Args:
+        url: the url as a person gave it.
+        allow_http: whether it may be plain http to another machine too.
+
     Raises:
-        ConfigurationError: if it is not https, or http on this machine.
+        ConfigurationError: if it is not https, or http where that is allowed.
     """
     url = url.strip()
     if "@" in url:  # and not shown: what stands before it may be a password
@@ -60,30 +101,25 @@ def check_base_url(url: str) -> str:
             f"the base url must not hold a user or a password: write one such as {DEFAULT_BASE_URL}"
         )
     try:
-        is_right = _is_base_url(urlsplit(url))
-    except ValueError:  # half an IPv6 address, or a port that is none
-        is_right = False
-    if not is_right:
+        place = place_of(url)
+        parts = urlsplit(url)
+    except ValueError:  # half an IPv6 address, no host, or a port that is none
+        parts, place = urlsplit(""), Place("", 0)
+    if parts.query or parts.fragment or parts.scheme not in {"http", "https"}:
+        place = Place("", 0)
+    if not place.host or not url.isprintable():
         raise ConfigurationError(
             f"the base url {url!r} cannot be used: it has to begin with https:// (http:// only "
             f"for this machine), such as {DEFAULT_BASE_URL}"
         )
+    if parts.scheme == "http" and not allow_http and not is_this_machine(place.host):
+        raise ConfigurationError(
+            f"the base url {url!r} cannot be used: it has to begin with https://, since plain "
+            "http shows the key to everybody on the way. For this machine http:// will do; for "
+            "another, such as an emulator in a container of its own, only with allow_http=True or "
+            "--allow-http"
+        )
     return url.rstrip("/")
-
-
-def _is_base_url(parts: SplitResult) -> bool:
-    is_local = parts.scheme == "http" and _is_this_machine(parts.hostname or "")
-    is_plain = not parts.query and not parts.fragment and parts.port != 0
-    return bool(parts.hostname) and is_plain and (parts.scheme == "https" or is_local)
-
-
-def _is_this_machine(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):  # RFC 6761, 6.3
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def check_positive(name: str, value: float | Decimal) -> None:

@@ -1,4 +1,4 @@
-"""Bytes over the wire: the one client file that knows aiohttp's client.
+"""Bytes over the wire: the requests of the API, and how far each of them got.
 
 It carries what it is given and says of every request how far it got:
 
@@ -18,7 +18,8 @@ it writes anything: not a promise of its documentation, so the tests hold it the
 A half answer is not thrown away: an error of unknown outcome carries what came of the body,
 since the names of a new task may be in it.
 
-Also here, because they are properties of connections:
+With `cdn` and `connections` the only client files that know aiohttp. Also here, because they are
+properties of connections:
 
 * Redirects of the API are not followed: a signature is made for one origin.
 * Runs have connections of their own that are not kept idle for longer than a second: a
@@ -26,63 +27,57 @@ Also here, because they are properties of connections:
   from a Run that was processed.
 * A connection on which something came unasked is not used: aiohttp would take it for the
   answer to the next request.
-* Outputs come over a third set of connections, which carries no credentials.
-* No cookies, and no proxy settings of the environment unless asked for.
+* Outputs come over a third set of connections, which carries no credentials (`cdn`).
+* An answer is read up to a bound, counted as it is unpacked.
 * The number of connections is bounded here, before aiohttp, so that waiting for one neither
   counts against a request's timeout nor leaves a doubt about what was sent.
-
-Longer than the other files because all that knows aiohttp's client stands here.
+* What is raised carries no frame of aiohttp's, where the headers lie in plain sight.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from contextvars import ContextVar
 from io import BytesIO
-from types import SimpleNamespace
+from types import SimpleNamespace, TracebackType
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.connector import Connection
-from attrs import define, field, frozen
+from attrs import define, field
 
+from wiro_async.cdn import Cdn, Stream
+from wiro_async.connections import (
+    WIRE_ERRORS,
+    PlainRequest,
+    Timeouts,
+    describe_failure,
+    make_pool,
+)
 from wiro_async.errors import OutcomeUnknown, RequestNotSent, TransportError
+from wiro_async.protocol.inflation import ENCODINGS, Body
 from wiro_async.protocol.requests import Request
 from wiro_async.protocol.responses import Answer
+from wiro_async.protocol.signing import Signature
+
+__all__ = ["Stream", "Timeouts", "Transport"]
 
 # The documentation gives no number; these keep 200 tasks in flight busy and a server calm.
 _RUN_CONNECTIONS = 64
 _READ_CONNECTIONS = 64
 _RUN_IDLE_SECONDS = 1.0
 _READ_IDLE_SECONDS = 15.0
-_MAX_REDIRECTS = 5
-_CHUNK_BYTES = 256 * 1024
 # aiohttp warns of larger bytes: written at once, they would hold up the loop.
 _LARGE_BYTES = 1024 * 1024
+# No answer of the service comes near: a page of its list is some hundred kilobytes.
+_MAX_ANSWER_BYTES = 64 * 1024 * 1024
+# Of a half answer: the names of a task stand at its beginning.
+_MAX_PARTIAL_BYTES = 1024 * 1024
 
 # Of the attempt that the running asyncio task makes: aiohttp's request class is handed nothing.
 _EVIDENCE: ContextVar[_Evidence] = ContextVar("wiro_async evidence")
-
-# ValueError: aiohttp raises it for urls and headers that it cannot send.
-_WIRE_ERRORS = (aiohttp.ClientError, OSError, TimeoutError, ValueError)
-
-
-@frozen(kw_only=True)
-class Timeouts:
-    """How long to wait for what, in seconds.
-
-    Attributes:
-        request_seconds: for one attempt of an API request, from connecting to the last byte,
-            but for the time that `before_sending` takes.
-        silence_seconds: without a single byte while an output is downloaded.
-        connect_seconds: for a connection, its TLS handshake included.
-    """
-
-    request_seconds: float = 60.0
-    silence_seconds: float = 30.0
-    connect_seconds: float = 15.0
 
 
 @define
@@ -91,15 +86,17 @@ class _Evidence:
 
     before_sending: Callable[[], Awaitable[None]] | None
     before_body: Callable[[], None] | None
-    deadline: asyncio.Timeout = field(init=False)
+    deadline: asyncio.Timeout | None = None
     is_started: bool = False
     is_sent: bool = False
     refusal: Exception | None = None
+    refused_at: TracebackType | None = None
+    is_over: bool = False
     received: list[bytes] = field(factory=list)
 
     async def reach_the_wire(self) -> None:
         """Let the caller speak at the last moment before the first byte; the clock waits."""
-        if self.before_sending is not None:
+        if self.before_sending is not None and self.deadline is not None:
             clock = asyncio.get_running_loop()
             since = clock.time()
             due = self.deadline.when() or since
@@ -107,7 +104,7 @@ class _Evidence:
             try:
                 await self.before_sending()
             except Exception as error:
-                self.refusal = error  # aiohttp wraps an OSError; the caller gets its own back
+                self._refuse(error)  # aiohttp wraps an OSError; the caller gets its own back
                 raise
             self.deadline.reschedule(due + clock.time() - since)
         self.is_sent = True
@@ -118,8 +115,32 @@ class _Evidence:
             try:
                 self.before_body()
             except Exception as error:  # noqa: BLE001 - the caller gets its own back
-                self.refusal = error
-        return self.refusal is None
+                self._refuse(error)
+        return self.refusal is None and not self.is_over
+
+    def explain(self, error: BaseException, path: str) -> BaseException:
+        """What is raised in place of an error that came up through aiohttp."""
+        if self.refusal is not None and isinstance(error, Exception):
+            return self.refusal.with_traceback(self.refused_at)
+        # Once it is sent, no kind of error may hide that.
+        if isinstance(error, WIRE_ERRORS) or (self.is_sent and isinstance(error, Exception)):
+            return _failure(error, path, self)
+        error.__cause__ = error.__context__ = None
+        return error.with_traceback(None)
+
+    def let_go(self) -> None:
+        """Hold on to nothing of the attempt, which is over; nothing more of it goes out.
+
+        A connection keeps the context that it was opened in, and so the evidence, for as long as
+        it is open.
+        """
+        self.is_over = True
+        self.before_sending = self.before_body = self.deadline = None
+        self.refusal = self.refused_at = None
+        self.received = []
+
+    def _refuse(self, error: Exception) -> None:
+        self.refusal, self.refused_at = error, error.__traceback__
 
     def __deepcopy__(self, _: object) -> _Evidence:
         return self  # aioresponses copies what it is handed; a loop and its timers bear no copy
@@ -130,15 +151,6 @@ class _Evidence:
         return "the headers went out" if self.is_sent else "nothing was written"
 
 
-@frozen(kw_only=True)
-class Stream:
-    """An output that is being read: its status, headers and bytes."""
-
-    http_status: int
-    headers: Mapping[str, str]
-    chunks: AsyncIterator[bytes]
-
-
 @define
 class Transport:
     """The connections of a session; opened by `open`, ended by `aclose`."""
@@ -146,20 +158,22 @@ class Transport:
     base_url: str
     timeouts: Timeouts
     trusts_environment: bool = False
-    _stack: AsyncExitStack = field(init=False, factory=AsyncExitStack)
-    _runs: aiohttp.ClientSession = field(init=False)
-    _reads: aiohttp.ClientSession = field(init=False)
-    _outputs: aiohttp.ClientSession = field(init=False)
-    _run_places: asyncio.Semaphore = field(init=False)
-    _read_places: asyncio.Semaphore = field(init=False)
+    _stack: AsyncExitStack = field(init=False, repr=False, factory=AsyncExitStack)
+    _runs: aiohttp.ClientSession = field(init=False, repr=False)
+    _reads: aiohttp.ClientSession = field(init=False, repr=False)
+    _cdn: Cdn = field(init=False, repr=False)
+    _run_places: asyncio.Semaphore = field(init=False, repr=False)
+    _read_places: asyncio.Semaphore = field(init=False, repr=False)
 
     async def open(self) -> None:
         """Make the connection pools; no connection is opened yet."""
         self._run_places = asyncio.Semaphore(_RUN_CONNECTIONS)
         self._read_places = asyncio.Semaphore(_READ_CONNECTIONS)
-        self._runs = await self._make_pool(_RUN_IDLE_SECONDS, trace=True)
-        self._reads = await self._make_pool(_READ_IDLE_SECONDS, trace=True)
-        self._outputs = await self._make_pool(_READ_IDLE_SECONDS, trace=False)
+        self._runs = await self._make_pool(_RUN_IDLE_SECONDS)
+        self._reads = await self._make_pool(_READ_IDLE_SECONDS)
+        self._cdn = Cdn(self.base_url, self.timeouts, self.trusts_environment)
+        self._stack.push_async_callback(self._cdn.aclose)
+        await self._cdn.open()
 
     async def aclose(self) -> None:
         """Close every connection; safe to call twice."""
@@ -168,7 +182,7 @@ class Transport:
     async def send(
         self,
         request: Request,
-        headers: Mapping[str, str],
+        signature: Signature,
         *,
         before_sending: Callable[[], Awaitable[None]] | None = None,
         before_body: Callable[[], None] | None = None,
@@ -177,7 +191,7 @@ class Transport:
 
         Args:
             request: what to send.
-            headers: the signature of this attempt.
+            signature: what authenticates this attempt.
             before_sending: awaited once the connection is there, right before the first byte
                 goes out, and not at all by an attempt that does not come so far. Its time does
                 not count against the request's timeout. Whatever it raises keeps everything in
@@ -195,45 +209,23 @@ class Transport:
         pool = self._runs if request.is_billable else self._reads
         async with self._run_places if request.is_billable else self._read_places:
             try:
-                return await self._exchange(pool, request, headers, evidence)
-            except Exception as error:
-                # Once it is sent, no kind of error may hide that.
-                if not (evidence.is_sent or isinstance(error, _WIRE_ERRORS)):
-                    raise
-                failure = evidence.refusal or _failure(error, request.path, evidence)
+                return await self._exchange(pool, request, signature, evidence)
+            except BaseException as error:  # noqa: BLE001 - raised again, or what it means
+                failure = evidence.explain(error, request.path)
+            finally:
+                evidence.let_go()
         # Raised out here, so that no exception that knows the headers hangs on it as context.
         raise failure
 
-    @asynccontextmanager
-    async def stream(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[Stream]:
-        """Read an output's url; the body comes in chunks while the context is open.
-
-        Raises:
-            TransportError: if the connection failed, or was silent for too long; also from
-                within the iteration of the chunks. What the body of the context raises passes.
-        """
-        response = await self._open_output(url, headers)
-        try:
-            yield Stream(
-                http_status=response.status,
-                headers=response.headers,
-                chunks=_read_chunks(response, url),
-            )
-        finally:
-            response.close()
-
-    async def _open_output(self, url: str, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
-        try:
-            return await self._outputs.get(url, headers=headers, max_redirects=_MAX_REDIRECTS)
-        except _WIRE_ERRORS as error:
-            failure = TransportError(f"{url}: {_describe(error)}", endpoint=url)
-        raise failure
+    def stream(self, url: str, headers: Mapping[str, str]) -> AbstractAsyncContextManager[Stream]:
+        """Read an output's url; see `Cdn.stream`."""
+        return self._cdn.stream(url, headers)
 
     async def _exchange(
         self,
         pool: aiohttp.ClientSession,
         request: Request,
-        headers: Mapping[str, str],
+        signature: Signature,
         evidence: _Evidence,
     ) -> Answer:
         # Not aiohttp's own total: that one cannot be stopped while `before_sending` is awaited.
@@ -241,7 +233,12 @@ class Transport:
             async with pool.post(
                 f"{self.base_url}{request.path}",
                 data=request.body if len(request.body) <= _LARGE_BYTES else BytesIO(request.body),
-                headers={**request.headers, **headers},
+                # The only place where the key stands in a plain mapping, and it has no name.
+                headers={
+                    **request.headers,
+                    "Accept-Encoding": ENCODINGS,
+                    **signature.headers(),
+                },
                 allow_redirects=False,
                 trace_request_ctx=evidence,
                 timeout=aiohttp.ClientTimeout(
@@ -252,26 +249,21 @@ class Transport:
                     http_status=response.status,
                     body=await _read_body(response, evidence.received),
                     retry_after=response.headers.get("Retry-After"),
+                    location=response.headers.get("Location"),
                 )
 
-    async def _make_pool(self, idle_seconds: float, *, trace: bool) -> aiohttp.ClientSession:
-        pool = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=idle_seconds),
-            request_class=_CarefulRequest if trace else aiohttp.ClientRequest,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=self.trusts_environment,
-            trace_configs=[_make_trace()] if trace else [],
-            auto_decompress=trace,  # an output is saved as it is named in the record
-            timeout=aiohttp.ClientTimeout(
-                total=None,
-                sock_connect=self.timeouts.connect_seconds,
-                sock_read=self.timeouts.silence_seconds,
-            ),
+    async def _make_pool(self, idle_seconds: float) -> aiohttp.ClientSession:
+        pool = make_pool(
+            self.timeouts,
+            idle_seconds=idle_seconds,
+            trusts_environment=self.trusts_environment,
+            request_class=_CarefulRequest,
+            traces=(_make_trace(),),
         )
         return await self._stack.enter_async_context(pool)
 
 
-class _CarefulRequest(aiohttp.ClientRequest):
+class _CarefulRequest(PlainRequest):
     """A request that is looked at once more at both moments after which there is no way back.
 
     It does not go out on a connection where something came unasked, and its body only when that
@@ -293,28 +285,22 @@ class _CarefulRequest(aiohttp.ClientRequest):
 
 
 async def _read_body(response: aiohttp.ClientResponse, received: list[bytes]) -> bytes:
-    """The whole body; on any failure `received` holds what came of it."""
+    """The whole body, unpacked; on any failure `received` holds what came of it."""
     try:
-        while piece := await response.content.readany():
-            received.append(piece)
+        body = Body(response.headers.get("Content-Encoding"), _MAX_ANSWER_BYTES, received)
+        try:
+            while packed := await response.content.readany():
+                body.take(packed)
+        except BaseException:
+            # What came right before an error lies behind it, and aiohttp has no public way to
+            # it: should this one go, a little less is known of a half answer.
+            with suppress(ValueError):
+                body.take(getattr(response.content, "_read_nowait", lambda _: b"")(-1))
+            raise
+        return body.end()
     except BaseException:
-        # What came right before an error lies behind it, and aiohttp has no public way to it:
-        # should this one go, a little less is known of a half answer.
-        received.append(getattr(response.content, "_read_nowait", lambda _: b"")(-1))
         response.close()
         raise
-    return b"".join(received)
-
-
-async def _read_chunks(response: aiohttp.ClientResponse, url: str) -> AsyncIterator[bytes]:
-    try:
-        async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
-            yield chunk
-    except _WIRE_ERRORS as error:
-        failure = TransportError(f"{url}: {_describe(error)}", endpoint=url)
-    else:
-        return
-    raise failure
 
 
 def _make_trace() -> aiohttp.TraceConfig:
@@ -332,7 +318,7 @@ def _make_trace() -> aiohttp.TraceConfig:
 
 
 def _failure(error: Exception, path: str, evidence: _Evidence) -> TransportError:
-    seen = f"{_describe(error)}; {evidence.describe()}"
+    seen = f"{describe_failure(error)}; {evidence.describe()}"
     if evidence.is_started and not evidence.is_sent:
         return RequestNotSent(
             f"{path}: the service could not be reached ({seen})", endpoint=path, evidence=seen
@@ -342,13 +328,5 @@ def _failure(error: Exception, path: str, evidence: _Evidence) -> TransportError
         endpoint=path,
         evidence=seen,
     )
-    unknown.partial = b"".join(evidence.received)
+    unknown.partial = b"".join(evidence.received)[:_MAX_PARTIAL_BYTES]
     return unknown
-
-
-def _describe(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return f"timeout: {error}" if str(error) else "timeout"
-    # aiohttp wraps the system's own words in its view of TLS; these say it plainly.
-    words = getattr(error, "os_error", None) or error
-    return f"{type(error).__name__}: {words}" if str(words) else type(error).__name__

@@ -53,7 +53,11 @@ class Scene:
         ending = Ending()
         try:
             async with session.batch(
-                self.prompts, output_dir=self.out, model=FLUX, journal=self.out / NAME
+                self.prompts,
+                output_dir=self.out,
+                model=FLUX,
+                journal=self.out / NAME,
+                disk_patience_seconds=0.05,
             ) as batch:
                 ending.errors += [item.error async for item in batch if item.error is not None]
         except OutputDirectoryError as error:

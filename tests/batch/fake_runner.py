@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterable, Generator, Iterable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import cast
@@ -67,13 +67,22 @@ class FakeHandle:
         )
         return self.task
 
+    async def stop(self) -> Task:
+        self.runner.ends[self.prompt].set()
+        return await self.wait()
+
     async def save_outputs(self, directory: Path, *, stem: str) -> tuple[SavedFile, ...]:
         if self.prompt in self.runner.errors:
             raise self.runner.errors[self.prompt]
         await self.runner.saves[self.prompt].wait()
+        await self.runner.before_saving(self.prompt)
         if self.prompt in self.runner.spoilt:
             raise self.runner.spoilt[self.prompt]
         return (save(directory, stem),)
+
+
+async def save_at_once(_: str) -> None:
+    """The disk has room."""
 
 
 @define(eq=False)
@@ -86,6 +95,7 @@ class FakeRunner:
     errors: Mapping[str, WiroError] = field(factory=dict)
     spoilt: Mapping[str, WiroError] = field(factory=dict)
     prices: Mapping[str, Decimal] = field(factory=dict)
+    before_saving: Callable[[str], Awaitable[None]] = save_at_once
     started: list[str] = field(factory=list)
     adopted: list[str | None] = field(factory=list)
     looked_for: list[str] = field(factory=list)

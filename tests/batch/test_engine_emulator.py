@@ -111,7 +111,7 @@ async def test_a_mix_of_misfortunes_fails_exactly_the_failed(tmp_path: Path) -> 
         Fault(endpoint="cdn", action="truncate", times=1),
         Fault(endpoint="Task/Detail", action="status", status=502, skip=3, times=2),
         Fault(endpoint="Task/Detail", action="not_found", times=1),
-        Fault(endpoint="cdn", action="status", status=403, match="number 7", times=1),
+        Fault(endpoint="cdn", action="status", status=403, match="number 7", times=None),
         Fault(endpoint="Run", action="drop_after", match="number 8", times=1),
     ]
     async with place(tmp_path, faults=faults, list_absent=True) as at:

@@ -43,7 +43,7 @@ def wiro(folder: Path, emulator: Emulator, limit: int) -> subprocess.CompletedPr
     return subprocess.run(  # noqa: S603 - this very program
         [
             *(sys.executable, "-c", WIRO, str(limit), "batch", *places),
-            *("--first-look", "0.02", "--settle", "0.2"),
+            *("--first-look", "0.02", "--settle", "0.2", "--disk-patience", "0.1"),
         ],
         cwd=folder,
         env={**unmeasured, **variables(emulator)},

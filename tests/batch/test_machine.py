@@ -42,7 +42,9 @@ STEPS = st.builds(
             *("not made and lost", "refused", "no balance", "not sent"),
         ]
     ),
-    fate=st.sampled_from(["well", "well", "well", "fails", "is cancelled", "download fails"]),
+    fate=st.sampled_from(
+        ["well", "well", "well", "fails", "is cancelled", "download fails", "disk is full"]
+    ),
     slot_seconds=st.integers(0, 2),
     trip_seconds=st.integers(0, 2),
     task_seconds=st.integers(0, 5),

@@ -27,7 +27,7 @@ CENT = Decimal("0.01")
 Answer: TypeAlias = Literal[
     "answered", "made and lost", "not made and lost", "refused", "no balance", "not sent"
 ]
-Fate: TypeAlias = Literal["well", "fails", "is cancelled", "download fails"]
+Fate: TypeAlias = Literal["well", "fails", "is cancelled", "download fails", "disk is full"]
 Listed: TypeAlias = Literal["all", "none", "absent", "by token"]
 
 REFUSALS: Mapping[str, WiroError] = {

@@ -94,6 +94,11 @@ class WorldHandle:
         if self.it.fate == "download fails":
             self.it.fate = "well"  # the next time it works
             raise DownloadError(f"{stem} is paid but not saved", task_id=self.it.id)
+        if self.it.fate == "disk is full":
+            self.it.fate = "well"
+            full = DownloadError(f"{stem} is paid but not saved", task_id=self.it.id)
+            full.is_disk = full.is_full = True
+            raise full
         content = self.it.prompt.encode()
         digest = hashlib.sha256(content).hexdigest()
         for name in (f"{stem}.png", f"{stem}-{digest[:16]}.png"):

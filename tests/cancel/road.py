@@ -26,6 +26,7 @@ from wiro_async.errors import OutcomeUnknown, RequestNotSent, RunOutcomeUnknown,
 from wiro_async.handle import TaskHandle
 from wiro_async.protocol.requests import Request
 from wiro_async.protocol.responses import Answer
+from wiro_async.protocol.signing import Signature
 
 OURS = PROMPT["prompt"]
 CONNECTING, WRITING, ON_WIRE, RUNNING = 1.0, 0.5, 8.0, 2.0
@@ -71,16 +72,16 @@ class Road(ScriptedTransport):
     async def send(
         self,
         request: Request,
-        headers: Mapping[str, str],
+        signature: Signature,
         **notes: Any,  # noqa: ANN401 - handed on
     ) -> Answer:
         if not request.is_billable:
-            return await super().send(request, headers)
+            return await super().send(request, signature)
         await asyncio.sleep(CONNECTING)
         if self.says[:1] == [UNREACHABLE]:
             del self.says[0]
             raise copy.copy(UNREACHABLE)
-        return await super().send(request, headers, **notes)
+        return await super().send(request, signature, **notes)
 
     async def _say(self, asked: Asked) -> Answer:
         if asked.endpoint == "/Run":

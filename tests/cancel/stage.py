@@ -15,6 +15,7 @@ from unittest import mock
 
 from tests.cancel.threads import journal_threads
 from tests.scripted_service import FLUX, Asked, WorldTransport, full
+from tests.wire import SIGNED
 from wiro_async.batch.engine import Batch
 from wiro_async.batch.journal.entries import Entry
 from wiro_async.batch.journal.lock import take_lock
@@ -26,6 +27,7 @@ from wiro_async.errors import OutcomeUnknown
 from wiro_async.protocol.records import keep_record
 from wiro_async.protocol.requests import Request, build_detail, build_run
 from wiro_async.protocol.responses import Answer, Started, decode_run, decode_task
+from wiro_async.protocol.signing import Signature
 from wiro_async.session import WiroSession
 from wiro_async.task import JsonValue, Task
 from wiro_async.transport import Stream
@@ -56,12 +58,12 @@ class Service(WorldTransport):
     async def send(
         self,
         request: Request,
-        headers: Mapping[str, str],
+        signature: Signature,
         **notes: Any,  # noqa: ANN401 - handed on
     ) -> Answer:
         if request.is_billable:
             await asyncio.sleep(CONNECTING)
-        answer = await super().send(request, headers, **notes)
+        answer = await super().send(request, signature, **notes)
         prompt = json.loads(request.body).get("prompt")
         if request.is_billable and prompt in self.lost:
             self.lost.remove(prompt)
@@ -92,12 +94,12 @@ class Service(WorldTransport):
 
     async def look(self, started: Started) -> Task:
         """The record of a task."""
-        answer = await super().send(build_detail(task_id=started.task_id, token=None), {})
+        answer = await super().send(build_detail(task_id=started.task_id, token=None), SIGNED)
         return decode_task(answer, "/Task/Detail", task_id=started.task_id, token=None)
 
     async def make_task(self, prompt: str) -> Started:
         """A task that somebody made before."""
-        answer = await super().send(build_run(FLUX, {"prompt": prompt}), {})
+        answer = await super().send(build_run(FLUX, {"prompt": prompt}), SIGNED)
         return decode_run(answer, "/Run")
 
 

@@ -20,9 +20,8 @@ from tests.cancel.threads import DISK, open_files, threads_in_virtual_time
 from tests.loopback import Connection
 from tests.scripted_service import ScriptedTransport
 from tests.test_downloads import BIG, POLICY, desk, http
-from wiro_async import downloads
 from wiro_async.crashpoints import passing
-from wiro_async.downloads import Downloader
+from wiro_async.downloads import Downloader, fetching
 from wiro_async.errors import TransportError
 from wiro_async.task import Output, Task
 from wiro_async.transport import Stream
@@ -36,27 +35,40 @@ FEWEST_STEPS = 12
 
 
 class Cdn(ScriptedTransport):
-    """Sends three chunks; the first so many times it breaks after two."""
+    """Sends three chunks; the first so many times it breaks after two.
 
-    def __init__(self, breaks: int = 0) -> None:
+    Where it has a tag, it goes on behind what it has sent.
+    """
+
+    def __init__(self, breaks: int = 0, tag: str | None = None) -> None:
         super().__init__(mock.AsyncMock())
         self.breaks = breaks
+        self.tag = tag
         self.open_streams = 0
 
     @asynccontextmanager
     async def stream(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[Stream]:
         assert url
-        assert headers == {"Accept-Encoding": "identity"}
+        start = int(headers.get("Range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+        asked = {"Range": f"bytes={start}-", "If-Range": self.tag} if start else {}
+        assert headers == {"Accept-Encoding": "identity", **asked}
         await asyncio.sleep(CONNECTING)
         self.open_streams += 1
         try:
-            length = {"Content-Length": str(len(BODY))}
-            yield Stream(http_status=200, headers=length, chunks=self._chunks())
+            said = {"Content-Length": str(len(BODY) - start)}
+            said |= {} if self.tag is None else {"ETag": self.tag}
+            said |= {"Content-Range": f"bytes {start}-{len(BODY) - 1}/{len(BODY)}"} if start else {}
+            status = 206 if start else 200
+            yield Stream(http_status=status, headers=said, chunks=self._chunks(start))
         finally:
             self.open_streams -= 1
 
-    async def _chunks(self) -> AsyncIterator[bytes]:
+    async def _chunks(self, start: int) -> AsyncIterator[bytes]:
+        sent = 0
         for number, chunk in enumerate(CHUNKS):
+            sent += len(chunk)
+            if sent <= start:
+                continue
             await asyncio.sleep(BETWEEN_CHUNKS)
             if self.breaks and number == len(CHUNKS) - 1:
                 self.breaks -= 1
@@ -67,7 +79,7 @@ class Cdn(ScriptedTransport):
 @contextmanager
 def small_blocks() -> Iterator[None]:
     """The first chunk fills a block, which is written while the others are on their way."""
-    with threads_in_virtual_time(), mock.patch.object(downloads, "_BLOCK_BYTES", len(CHUNKS[0])):
+    with threads_in_virtual_time(), mock.patch.object(fetching, "_BLOCK_BYTES", len(CHUNKS[0])):
         yield
 
 
@@ -82,21 +94,22 @@ async def save(downloader: Downloader, directory: Path, stem: str = "fox") -> Pa
     return saved.path
 
 
-# What is there before, and how many times the connection breaks.
-BEFORE: Mapping[str, tuple[dict[str, bytes], int]] = MappingProxyType(
+# What is there before, how many times the connection breaks, and whether it can be gone on with.
+BEFORE: Mapping[str, tuple[dict[str, bytes], int, str | None]] = MappingProxyType(
     {
-        "nothing is there": ({}, 0),
-        "the file is there": ({"fox.png": BODY}, 0),
-        "another file is there": ({"fox.png": b"of somebody else"}, 0),
-        "it breaks at first": ({}, 2),
+        "nothing is there": ({}, 0, None),
+        "the file is there": ({"fox.png": BODY}, 0, None),
+        "another file is there": ({"fox.png": b"of somebody else"}, 0, None),
+        "it breaks at first": ({}, 2, None),
+        "it breaks and goes on": ({}, 2, '"v1"'),
     }
 )
 
 
 async def saving(cut: Cut, story: str) -> None:
-    before, breaks = BEFORE[story]
+    before, breaks, tag = BEFORE[story]
     with TemporaryDirectory() as name:
-        directory, cdn = Path(name), Cdn(breaks)
+        directory, cdn = Path(name), Cdn(breaks, tag)
         for path, content in before.items():
             (directory / path).write_bytes(content)
         was_open = open_files()

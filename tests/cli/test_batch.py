@@ -175,7 +175,7 @@ def test_what_a_file_says_is_shown_and_not_obeyed(
     (tmp_path / "p.jsonl").write_text(json.dumps(row))
     ran = wiro("batch", "p.jsonl", "-m", FLUX, *BATCH)
     assert ran.code == 1
-    assert "failed  [red]x[/red]?[2J?:fox:: task" in ran.err
+    assert "failed  [red]x[/red]:fox:: task" in ran.err
 
 
 def test_the_unexpected_is_one_line(

@@ -286,7 +286,7 @@ def test_a_language_models_output_has_its_content() -> None:
     [
         ('{"a": [1]}', {"a": [1]}),
         (b'\xef\xbb\xbf{"a": 1}', {"a": 1}),
-        *[(junk, None) for junk in ("", "{", b"\xff\xfe\xfa", b"<html>", "[" * 99_999, HUGE)],
+        *[(junk, None) for junk in ("", "{", b"\xff\xfe\xfa", b"<html>", "[" * 99_999)],
     ],
 )
 def test_what_is_no_json_is_none(text: str | bytes, value: object) -> None:

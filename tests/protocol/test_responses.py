@@ -110,6 +110,7 @@ ASKED_FOR: list[tuple[list[dict[str, Any]], dict[str, str], int]] = [
 def test_the_row_that_was_asked_for(
     rows: list[dict[str, Any]], asked: dict[str, str], index: int
 ) -> None:
+    rows = [{"status": "task_start", **row} for row in rows]
     body = answer({"result": True, "tasklist": rows})
     assert decode_task(body, "/Task/Detail", **asked).raw == rows[index]
 
@@ -124,13 +125,14 @@ def test_the_row_that_was_asked_for(
     ],
 )
 def test_the_row_of_another_task_is_refused(row: dict[str, Any], asked: dict[str, str]) -> None:
+    row = {"status": "task_start", **row}
     with pytest.raises(ServerError, match="when it was asked about") as caught:
         decode_task(answer({"result": True, "tasklist": [row]}), "/Task/Detail", **asked)
     assert str(caught.value).isprintable()
     assert caught.value.endpoint == "/Task/Detail"
 
 
-@pytest.mark.parametrize("tasklist", [[], "[]", [None]])
+@pytest.mark.parametrize("tasklist", [[], "[]", "", " "])
 def test_an_empty_list_is_not_found(tasklist: object) -> None:
     body = answer({"result": True, "errors": [], "total": "0", "tasklist": tasklist})
     with pytest.raises(NotFound) as caught:
@@ -211,6 +213,33 @@ NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
     ("header", "seconds"),
     [
         ("30", 30.0),
+        ("\t30\t", 30.0),
+        ("99999999999", 99999999999.0),
+        ("999999999999999.5", 999999999999999.5),
+        ("5, 10", 10.0),
+        ("120,60", 120.0),
+        ("Sun, 01 Mar 2026 12:01:30 GMT, Sun, 01 Mar 2026 12:05:00 GMT", 90.0),
+        ("Sun, 01 Mar 2026 12:01:30 GMT, 7", 90.0),
+        ("Sun, 01 Mar 1970 12:01:30 GMT", 0.0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 251629934399.0),
+        ("5,", None),
+        (",", None),
+        ("5, soon", None),
+        ("+5", None),
+        ("1e2", None),
+        ("0x10", None),
+        ("1_000", None),
+        ("\uff11\uff12", None),
+        ("5\u00a0", None),
+        ("\udcff\udcfe", None),
+        ("9" * 16, None),
+        ("9" * 10_000, None),
+        ("   ", None),
+        (" " * 10_000 + "5", None),
+        ("Infinity", None),
+        ("2026-03-01T12:01:30Z", None),
+        ("Sun, 01 Mar 99999 12:01:30 GMT", None),
+        ("Sun, 01 Mar 2026 25:61:61 GMT", None),
         (" 30 ", 30.0),
         ("0", 0.0),
         ("1.5", 1.5),

@@ -52,52 +52,89 @@ def test_a_wait_is_within_its_bounds(base: float, cap: float, failures: int, dic
     assert wait <= policy.backoff_seconds(failures + 1, dice)
 
 
-@pytest.mark.parametrize(
-    ("asked", "pause"), [(0.0, 0.0), (30.0, 30.0), (120.0, 120.0), (120.1, None), (1e30, None)]
-)
-def test_a_service_that_asks_for_a_wait_gets_it(asked: float, pause: float | None) -> None:
+def limited(asked: float | None) -> RateLimited:
     error = RateLimited("slow down")
     error.retry_after_seconds = asked
-    assert RetryPolicy().pause_seconds(error, 1, 0.5) == pause
+    return error
 
 
-@given(FAILURES, DICE)
+@pytest.mark.parametrize(
+    ("asked", "pause"), [(30.0, 30.0), (120.0, 120.0), (120.1, None), (1e30, None)]
+)
+def test_a_service_that_asks_for_a_wait_gets_it(asked: float, pause: float | None) -> None:
+    assert RetryPolicy().pause_seconds(limited(asked), 1, 0.5) == pause
+
+
+@given(st.sampled_from([None, 0.0, 0.01]), FAILURES, DICE)
 def test_a_service_that_asks_for_no_wait_in_particular_gets_a_backoff(
-    failures: int, dice: float
+    asked: float | None, failures: int, dice: float
 ) -> None:
     policy = RetryPolicy()
-    pause = policy.pause_seconds(RateLimited("slow down"), failures, dice)
-    assert pause == policy.backoff_seconds(failures, dice)
+    pause = policy.pause_seconds(limited(asked), failures, dice)
+    assert pause == policy.backoff_seconds(failures, dice) > 0
 
 
-def test_ten_successes_pay_for_one_repeat() -> None:
-    budget = RetryBudget(capacity=1)
-    assert budget.take()
-    for _ in range(9):
+@given(st.floats(min_value=0, max_value=1e9), FAILURES, DICE, st.floats(min_value=1, max_value=500))
+def test_a_pause_is_never_longer_than_its_cap(
+    asked: float, failures: int, dice: float, cap: float
+) -> None:
+    policy = RetryPolicy(max_pause_seconds=cap)
+    pause = policy.pause_seconds(limited(asked), failures, dice)
+    assert pause is None if asked > cap else pause is not None and 0 < pause <= cap
+
+
+@pytest.mark.parametrize(
+    ("asked", "wait"), [(None, 0.375), (0.0, 0.375), (7.0, 7.0), (120.0, 120.0), (1e9, 120.0)]
+)
+def test_a_503_lengthens_its_own_wait_up_to_the_cap(asked: float | None, wait: float) -> None:
+    error = ServerError("down for maintenance")
+    error.retry_after_seconds = asked
+    assert RetryPolicy().wait_seconds(error, 1, 0.5) == wait
+
+
+def test_other_failures_wait_as_long_as_they_failed() -> None:
+    assert RetryPolicy().wait_seconds(TransportError("x"), 2, 0.5) == 0.75
+
+
+@pytest.mark.parametrize(
+    ("error", "price"), [(RequestNotSent("x"), 5), (ServerError("x"), 5), (OutcomeUnknown("x"), 10)]
+)
+def test_a_repeat_has_its_price_and_each_success_pays_one_back(
+    error: WiroError, price: int
+) -> None:
+    budget = RetryBudget(capacity=price)
+    assert budget.take(error)
+    for _ in range(price):
+        assert not budget.take(error)
         budget.refund()
-        assert not budget.take()
-    budget.refund()
-    assert budget.take()
-    assert not budget.take()
+    assert budget.take(error)
 
 
-@given(st.integers(min_value=0, max_value=20), st.lists(st.booleans(), max_size=300))
-def test_the_budget_stays_within_nought_and_its_capacity(capacity: int, steps: list[bool]) -> None:
+@given(
+    st.integers(min_value=0, max_value=20),
+    st.lists(st.sampled_from([ServerError("x"), OutcomeUnknown("x"), None]), max_size=300),
+)
+def test_the_budget_stays_within_nought_and_its_capacity(
+    capacity: int, steps: list[WiroError | None]
+) -> None:
     budget = RetryBudget(capacity=capacity)
     taken = refunds = 0
-    for is_repeat in steps:
+    for error in steps:
         before = budget.tokens
-        if is_repeat:
-            paid = budget.take()
-            taken += paid
-            assert paid is (before >= 1)
-        else:
+        if error is None:
             budget.refund()
             refunds += 1
+        else:
+            price = 10 if isinstance(error, OutcomeUnknown) else 5
+            paid = budget.take(error)
+            taken += price * paid
+            assert paid is (before >= price)
         assert 0 <= budget.tokens <= capacity
-    assert taken <= capacity + refunds / 10
+    assert taken <= capacity + refunds
 
 
-def test_an_outage_costs_the_capacity_and_no_more() -> None:
+def test_an_outage_costs_a_hundred_repeats_and_no_more() -> None:
     budget = RetryBudget(capacity=RetryPolicy().budget)
-    assert sum(budget.take() for _ in range(10_000)) == 500
+    assert sum(budget.take(RequestNotSent("x")) for _ in range(10_000)) == 100
+    lost = RetryBudget(capacity=RetryPolicy().budget)
+    assert sum(lost.take(OutcomeUnknown("x")) for _ in range(10_000)) == 50

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from wiro_async.errors import CredentialsError
-from wiro_async.protocol.signing import Credentials, sign_headers
+from wiro_async.protocol.signing import Credentials, sign_attempt
 
 # Each digest comes from: printf '%s' "$SECRET$NONCE" | openssl dgst -sha256 -hmac "$KEY"
 VECTORS = [
@@ -44,12 +46,12 @@ VECTORS = [
 
 @pytest.mark.parametrize(("key", "secret", "nonce", "digest"), VECTORS)
 def test_signature_is_what_openssl_computes(key: str, secret: str, nonce: int, digest: str) -> None:
-    headers = sign_headers(Credentials(api_key=key, api_secret=secret), nonce)
-    assert headers == {"x-api-key": key, "x-nonce": str(nonce), "x-signature": digest}
+    signature = sign_attempt(Credentials(api_key=key, api_secret=secret), nonce)
+    assert signature.headers() == {"x-api-key": key, "x-nonce": str(nonce), "x-signature": digest}
 
 
 def test_without_a_secret_the_key_goes_alone() -> None:
-    assert sign_headers(Credentials(api_key="abc123"), 7) == {"x-api-key": "abc123"}
+    assert sign_attempt(Credentials(api_key="abc123"), 7).headers() == {"x-api-key": "abc123"}
 
 
 @pytest.mark.parametrize(
@@ -72,3 +74,31 @@ def test_a_text_that_is_no_key_is_refused_without_being_shown(part: str, text: s
 def test_credentials_do_not_show_in_a_repr() -> None:
     shown = repr(Credentials(api_key="visible-key", api_secret="visible-secret"))
     assert "visible" not in shown
+
+
+@pytest.mark.parametrize("text", ["long-enough-key", 'odd"\\/<>&key', "x" * 8])
+@pytest.mark.parametrize("part", ["api_key", "api_secret"])
+def test_what_the_service_repeats_of_them_is_blotted_out(part: str, text: str) -> None:
+    given = {"api_key": "another-key", part: text}
+    said = f"{text} is no key, {json.dumps(text)} neither; keep the rest".encode()
+    blotted = Credentials(**given).blot(said)
+    assert blotted == b'*** is no key, "***" neither; keep the rest'
+
+
+def test_a_key_as_short_as_a_word_leaves_the_answer_whole() -> None:
+    record = b'{"id":"2221","status":"task_start"}'
+    assert Credentials(api_key="task", api_secret="2221").blot(record) == record
+
+
+@pytest.mark.parametrize(
+    ("said", "left"),
+    [
+        (b'{"message":"visible-key is no key"}', b'{"message":"*** is no key"}'),
+        (b'visible/s"cret, visible/s"cret', b"***, ***"),
+        (b'visible/s\\"cret', b"***"),
+        (b'visible\\/s\\"cret', b"***"),
+        (b"visible-ke y, visible", b"visible-ke y, visible"),
+    ],
+)
+def test_each_way_to_write_them_is_blotted_out(said: bytes, left: bytes) -> None:
+    assert Credentials(api_key="visible-key", api_secret='visible/s"cret').blot(said) == left

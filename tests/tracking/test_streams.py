@@ -141,3 +141,17 @@ def test_the_scheduler_sleeps_until_it_is_needed() -> None:
         return stage
 
     assert len(run_virtual(scenario()).looks()) == 3
+
+
+def test_what_comes_after_the_end_changes_nothing() -> None:
+    watch = Watch(started_at=0.0)
+    reader = watch.open_reader()
+    watch.see(seen("task_postprocess_end"), 1)
+    watch.see(seen("task_cancel"), 2)
+    assert watch.task is not None
+    assert watch.task.outcome is Outcome.SUCCEEDED
+    assert reader.qsize() == 2, "the end, and that it is one"
+    given_up = Watch(started_at=0.0)
+    given_up.give_up(TaskUnreachable("gone"))
+    given_up.see(seen("task_start"), 1)
+    assert given_up.task is None

@@ -6,8 +6,9 @@ Rules:
    than the window's requests in memory (`max_in_flight` running, and as many again as wait to
    be downloaded, recorded or taken by the caller).
 2. One item's failure is that item's result. What would fail every item (no balance, refused
-   credentials, a service that cannot be reached, a full disk) stops the batch: nothing more is
-   submitted, what is in flight is finished and recorded.
+   credentials, a service that cannot be reached, a disk that fails) stops the batch: nothing more
+   is submitted, what is in flight is finished and recorded. A full disk only pauses it
+   (`batch.gate`).
 3. An item is recorded on disk before the caller sees it, and every step of it is in the journal
    before the next one begins (`batch.pipeline`).
 4. The stages of different items never wait for each other: each item has a place in flight
@@ -17,12 +18,14 @@ Rules:
 6. Leaving the ``async with`` early stops the batch as in rule 2. Leaving it by an exception, or
    stopping it without draining, leaves the tasks running at the service: a Run that is on the
    wire is finished and noted, and nothing else is waited for.
+
+Longer than the other files because a batch's whole life is told in one piece.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, aclosing, suppress
 from pathlib import Path
 from types import TracebackType
@@ -33,12 +36,15 @@ from anyio.abc import TaskGroup
 from attrs import evolve
 
 from wiro_async.batch.budget import Budget
+from wiro_async.batch.gate import Gate
 from wiro_async.batch.iterables import as_requests
-from wiro_async.batch.journal.states import UNPAID
+from wiro_async.batch.journal.entries import Entry
+from wiro_async.batch.journal.states import UNPAID, State
 from wiro_async.batch.papers import open_papers
 from wiro_async.batch.pipeline import Pipeline
 from wiro_async.batch.progress import Progress, interrupted
 from wiro_async.batch.purse import Purse
+from wiro_async.batch.record import earlier_item
 from wiro_async.batch.requests import BatchRequest
 from wiro_async.batch.results import BatchItem, BatchSummary, ItemStatus
 from wiro_async.batch.runner import Choices, Runner
@@ -123,12 +129,16 @@ class Batch:
                 await self._group.__aexit__(None, None, None)
             finally:
                 self._receive.close()
-                self._drop_stale_lines()
+                if self._pipeline.gone:
+                    self._see_to_files(lambda: self._papers.files.drop_stale(self._pipeline.gone))
                 with suppress(SessionStateError):  # closed under the batch: as it was told last
                     self._refresh()
                 self._is_over = True
                 with anyio.CancelScope(shield=True):
-                    await self._stack.aclose()
+                    try:
+                        await self._keep_failures()
+                    finally:
+                        await self._stack.aclose()
 
     def __aiter__(self) -> AsyncIterator[BatchItem]:
         return self
@@ -155,6 +165,15 @@ class Batch:
     def in_flight(self) -> int:
         """Tasks of the session that run now."""
         return 0 if self._is_over else self._runner.statistics.in_flight
+
+    @property
+    def paused_by(self) -> WiroError | None:
+        """Why nothing is submitted just now, and no picture saved; None while the batch goes on.
+
+        It is the disk of the output directory, which is full; the message names the directory. The
+        batch goes on by itself when there is room, and stops when its patience is over.
+        """
+        return None if self._group is None or self._is_over else self._pipeline.gate.paused_by
 
     async def wait(self) -> BatchSummary:
         """Let everything end, and give the summary.
@@ -212,22 +231,34 @@ class Batch:
             directory=self.output_dir,
             choices=self._choices,
             purse=purse,
+            gate=Gate(
+                directory=self.output_dir,
+                patience_seconds=self._choices.disk_patience_seconds,
+                measure=self._choices.measure_room,
+                stop=self.stop,
+                now=_now,
+            ),
             in_flight=asyncio.Semaphore(self._max_in_flight),
+            check_in_place=papers.check_in_place,
             stop=self.stop,
             now=_now,
         )
 
     async def _run(self) -> None:
-        async with self._send:
+        async with self._send, anyio.create_task_group() as tending:
+            tending.start_soon(self._pipeline.gate.tend)
             with self._items:
                 async with anyio.create_task_group() as items:
                     with self._reading:
                         await self._read_into(items)
+            tending.cancel_scope.cancel()
+            self._see_to_files(self._papers.check_in_place)
             self._summary.is_stopped = (
                 self._reading.cancelled_caught
                 or self._items.cancelled_caught
                 or self._pipeline.has_left_some
                 or self._source_error is not None
+                or self._summary.is_stopped
             )
 
     async def _read_into(self, items: TaskGroup) -> None:
@@ -278,12 +309,28 @@ class Batch:
         self._summary.add(item)
         return item
 
-    def _drop_stale_lines(self) -> None:
-        if self._pipeline.gone:
-            try:
-                self._papers.files.drop_stale(self._pipeline.gone)
-            except OutputDirectoryError as error:
-                self.stop(error)
+    async def _keep_failures(self) -> None:
+        """Give the failures their line that were to be run again, and were not met in the input."""
+        if not self._choices.retry_failed:
+            return  # they have it from the beginning
+
+        def write(entries: Iterator[Entry]) -> None:
+            for entry in entries:
+                if entry.position not in self._pipeline.failures:
+                    self._papers.files.write(earlier_item(entry, self.output_dir))
+
+        try:
+            await self._papers.journal.replay((State.FAILED,), write)
+        except OutputDirectoryError as error:
+            self.stop(error)
+            self._summary.is_stopped = True
+
+    def _see_to_files(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except OutputDirectoryError as error:
+            self.stop(error)
+            self._summary.is_stopped = True
 
     def _refresh(self) -> None:
         if self._group is None or self._is_over:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
+from itertools import islice
 
 from attrs import evolve, frozen
 
@@ -27,6 +28,7 @@ from wiro_async.batch.requests import (
     PROMPT_OPTION,
     BatchRequest,
     SourceOptions,
+    cut_off,
     read_custom_id,
     read_model,
     read_object,
@@ -38,6 +40,7 @@ from wiro_async.task import JsonObject, JsonValue
 _ID_NAMES = ("custom_id", "id")
 _MOST_NAMES_SHOWN = 20
 _LONGEST_NAME_SHOWN = 40
+_MOST_NAMES_COMPARED = 10_000
 # So near that it is meant: aspectRation is (0.96), prompt_id and seeds are not (0.86, 0.89).
 _SAME_WORD = 0.9
 
@@ -248,7 +251,7 @@ def _joined(name: str, one: JsonObject, other: JsonObject) -> JsonObject:
     twice = next((key for key in other if key in one), None)
     if twice is not None:
         raise InvalidRequest(
-            f"{twice!r} is given twice, in {name!r} and beside it: keep one of the two",
+            f"{cut_off(twice)!r} is given twice, in {name!r} and beside it: keep one of the two",
             field=twice,
         )
     return {**one, **other}
@@ -272,6 +275,8 @@ def _bare(name: str) -> str:
 
 
 def _nearest(word: str, names: Iterable[str]) -> str | None:
-    by_folded = {name.casefold(): name for name in names}
+    # As many as a person may have written: a header can be a million commas.
+    short = (name for name in names if len(name) <= _LONGEST_NAME_SHOWN)
+    by_folded = {name.casefold(): name for name in islice(short, _MOST_NAMES_COMPARED)}
     close = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.75)
     return by_folded[close[0]] if close else None

@@ -22,7 +22,8 @@ def as_requests(
     A text is a prompt; a mapping is read like an object of a JSON Lines file. Each request comes
     out with an id, a model and the defaults under its parameters. Values are not checked against
     the model here. An item that is no request comes out as its number and the error, which
-    names its position: one wrong item must not end a batch that is under way.
+    names its position: one wrong item must not end a batch that is under way. An item whose files
+    would have an earlier one's names where case makes no difference comes out with its error too.
 
     Raises:
         ConfigurationError: at once, for what is no collection of requests.
@@ -44,18 +45,28 @@ def as_requests(
 async def _finished(
     requests: Iterable[object] | AsyncIterable[object], options: SourceOptions
 ) -> AsyncGenerator[tuple[BatchRequest, InvalidRequest | None], None]:
+    from wiro_async.batch.ids import SeenIds, same_names  # noqa: PLC0415 - a database
+
     position = 0
-    async for item in _one_by_one(requests):
-        position += 1
-        try:
-            request = _request_from_item(item, options)
-            finished = finish_request(request, position, model=options.model, params=options.params)
-        except InvalidRequest as error:
-            nameless = BatchRequest(custom_id=numbered_id(position))
-            text = f"request {position} (index {position - 1}): {error.message}"
-            yield nameless, InvalidRequest(text, field=error.field)
-        else:
-            yield finished, None
+    with SeenIds() as seen:
+        async for item in _one_by_one(requests):
+            position += 1
+            try:
+                request = _request_from_item(item, options)
+                finished = finish_request(
+                    request, position, model=options.model, params=options.params
+                )
+            except InvalidRequest as error:
+                nameless = BatchRequest(custom_id=numbered_id(position))
+                text = f"request {position} (index {position - 1}): {error.message}"
+                yield nameless, InvalidRequest(text, field=error.field)
+                continue
+            custom_id = finished.custom_id or ""
+            earlier = seen.meet(custom_id, position)
+            if earlier is None or earlier.is_same:  # one that comes twice is the journal's to tell
+                yield finished, None
+            else:
+                yield finished, same_names(custom_id, f"request {earlier.line}")
 
 
 async def _one_by_one(

@@ -14,6 +14,7 @@ from wiro_async.batch.requests import (
     FORMAT_OPTION,
     BatchRequest,
     SourceOptions,
+    cut_off,
     name_kind,
 )
 from wiro_async.errors import InvalidRequest
@@ -73,7 +74,9 @@ def _parse(line: str) -> JsonValue:
         )
     except json.JSONDecodeError as error:
         raise PlacedProblem(
-            f"this is not JSON ({error.msg}): {_EXPECTED}", column=error.colno
+            f"this is not JSON ({error.msg}): {_EXPECTED}",
+            # Not `colno`, which counts from the line's own end where that is all that is left.
+            column=min(error.pos, len(line.rstrip("\r\n"))) + 1,
         ) from None
     except InvalidRequest:
         raise
@@ -87,7 +90,8 @@ def _object(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
     for key, value in pairs:
         if key in made:
             raise InvalidRequest(
-                f"the key {key!r} stands twice in one object: keep one of the two", field=key
+                f"the key {cut_off(key)!r} stands twice in one object: keep one of the two",
+                field=key,
             )
         made[key] = value
     return made
@@ -99,4 +103,4 @@ def _finite(text: str) -> float:
 
 
 def _refuse_number(text: str) -> NoReturn:
-    raise InvalidRequest(f"{text} is no number that JSON has: write a finite one, or null")
+    raise InvalidRequest(f"{cut_off(text)} is no number that JSON has: write a finite one, or null")

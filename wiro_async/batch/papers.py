@@ -17,6 +17,7 @@ from wiro_async.batch.journal.states import State
 from wiro_async.batch.record import ResultFiles, earlier_item
 from wiro_async.batch.runner import Choices
 from wiro_async.downloads import remove_parts
+from wiro_async.errors import JournalError
 
 
 @frozen(kw_only=True)
@@ -26,6 +27,22 @@ class Papers:
     journal: Journal
     files: ResultFiles
     left_over: tuple[Entry, ...]
+    journal_path: Path | None
+
+    def check_in_place(self) -> None:
+        """See that what is written down can be found again: the system would write on unseen.
+
+        Raises:
+            OutputDirectoryError: if one of the files was moved or removed under the batch.
+        """
+        path = self.journal_path
+        if path is not None and not path.is_file():
+            raise JournalError(
+                f"{path} is not there any more: nothing is sent that cannot be noted in the "
+                "journal. If it was moved, with its directory or alone, put it back and start the "
+                "same batch again; without it, what was paid would be paid again"
+            )
+        self.files.check_in_place()
 
 
 async def open_papers(directory: Path, choices: Choices, stack: AsyncExitStack) -> Papers:
@@ -52,7 +69,9 @@ async def open_papers(directory: Path, choices: Choices, stack: AsyncExitStack) 
 
     # On the journal's thread: who is cancelled meanwhile gives the lock back after it, not before.
     await journal.replay((*ended,), begin)
-    return Papers(journal=journal, files=files, left_over=(*left_over,))
+    return Papers(
+        journal=journal, files=files, left_over=(*left_over,), journal_path=choices.journal
+    )
 
 
 async def _open_journal(path: Path | None, stack: AsyncExitStack) -> Journal:

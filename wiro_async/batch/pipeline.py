@@ -4,7 +4,8 @@
     intent, unknown ---> looked for in Task/List ---> submitted, or left to the person's choice
 
 Every step is in the journal (`journal.states`) before the next one begins. A stop lets nothing
-out that is not on the wire yet; it does not touch what is.
+out that is not on the wire yet; it does not touch what is. A full disk (`gate`) holds items before
+their money is set aside, before their Run, and before their files.
 
 Longer than the other files because one item's way is told in one piece.
 """
@@ -19,6 +20,7 @@ from pathlib import Path
 import anyio
 from attrs import define, evolve, field
 
+from wiro_async.batch.gate import Gate, Paused
 from wiro_async.batch.journal.entries import Journal, cost_of, doubts_of
 from wiro_async.batch.journal.states import State
 from wiro_async.batch.progress import Progress
@@ -33,6 +35,7 @@ from wiro_async.errors import (
     DownloadError,
     InvalidRequest,
     NotFound,
+    OutputDirectoryError,
     RequestRefused,
     RunOutcomeUnknown,
     TaskCancelled,
@@ -43,6 +46,7 @@ from wiro_async.errors import (
 )
 from wiro_async.handle import TaskHandle
 from wiro_async.protocol.records import keep_record
+from wiro_async.protocol.wording import clean_words
 from wiro_async.task import JsonObject, Task
 
 # Of the request itself: it would be refused another time as well.
@@ -58,7 +62,9 @@ class Pipeline:
     directory: Path
     choices: Choices
     purse: Purse
+    gate: Gate
     in_flight: asyncio.Semaphore
+    check_in_place: Callable[[], None]
     stop: Callable[[WiroError], None]
     now: Callable[[], float]
     is_stopped: bool = False
@@ -67,11 +73,14 @@ class Pipeline:
     """Whether an item was read and not begun."""
     gone: set[str] = field(init=False, factory=set)
     """The ids of items that were saved, and whose files are not there any more."""
+    failures: set[int] = field(init=False, factory=set)
+    """The positions of items that failed in this run, or before it and are run again."""
     _waiting: set[anyio.CancelScope] = field(init=False, factory=set)
 
     def submit_nothing_more(self) -> None:
         """Let out nothing that is not on the wire."""
         self.is_stopped = True
+        self.gate.release()
         for scope in self._waiting:
             scope.cancel()
 
@@ -86,11 +95,15 @@ class Pipeline:
             self.has_left_some = True
             return None
         except WiroError as error:
+            if isinstance(error, DownloadError):
+                progress.files = error.saved
             if isinstance(error, STOPPING) or (isinstance(error, DownloadError) and error.is_disk):
                 self.stop(error)
             return progress.end(error, self.now())
         finally:
             if progress.entry is not None:
+                if progress.state is State.FAILED:
+                    self.failures.add(progress.position)
                 self.purse.hold(progress.position)
 
     async def _follow(self, progress: Progress) -> BatchItem | None:
@@ -116,6 +129,7 @@ class Pipeline:
             case State.FAILED if not self.choices.retry_failed:
                 return earlier_item(progress.planned, self.directory)
             case State.FAILED:
+                self.failures.add(progress.position)
                 await self._plan_again(progress)
             case _:
                 pass
@@ -132,6 +146,10 @@ class Pipeline:
             except RunOutcomeUnknown:
                 if self.is_stopped:
                     raise
+            except Paused:  # nothing was sent: it waits again, without its money and its place
+                if self.is_stopped:
+                    self.has_left_some = True
+                    return None
 
     async def _run(self, progress: Progress) -> BatchItem | None:
         # Before a place in flight is taken: who waits for money must not hold up those who have a
@@ -152,7 +170,9 @@ class Pipeline:
         except (TaskFailed, TaskCancelled) as error:
             await self._fail(progress, error, task)
             return progress.end(error, self.now())
-        progress.files = await handle.save_outputs(self.directory, stem=progress.request.custom_id)
+        progress.files = await self.gate.save(
+            lambda: handle.save_outputs(self.directory, stem=progress.request.custom_id)
+        )
         passing("item.before_saved")
         await progress.move(
             State.SAVED,
@@ -167,7 +187,8 @@ class Pipeline:
             return await (handle.stop() if self.is_cancelling else handle.wait())
         except NotFound as error:
             raise TaskUnreachable(
-                f"{error.message}: the journal has task {handle.task_id} (token {handle.token}) "
+                f"{error.message}: the journal has task {clean_words(handle.task_id)} (token "
+                f"{clean_words(handle.token)}) "
                 f"for {progress.request.custom_id!r}, and this service does not know it, or not "
                 "any more. Is it the service that the batch was begun at? The next run asks again",
                 task_id=handle.task_id,
@@ -215,6 +236,7 @@ class Pipeline:
         if progress.state is State.PLANNED:
             request = progress.request
             with self._stoppable():
+                await self.gate.wait_open()
                 await self.purse.reserve(progress.position, request.model or "", request.params)
 
     async def _start(self, progress: Progress) -> TaskHandle | None:
@@ -226,6 +248,7 @@ class Pipeline:
             with self._stoppable():
                 try:
                     request = progress.request
+                    progress.check = self._check_run
                     await self.runner.start(request.model or "", request.params, progress)
                 except WiroError as error:
                     await self._not_started(progress, error)
@@ -252,6 +275,19 @@ class Pipeline:
         self.purse.release(progress.position)
         if progress.state is State.PLANNED and isinstance(error, _REFUSALS):
             await progress.move(State.FAILED, status=ItemStatus.REFUSED, error=error_facts(error))
+
+    def _check_run(self) -> None:
+        """See that a Run may go out now.
+
+        Raises:
+            Paused: if not; its item goes back to where nothing is set aside for it.
+        """
+        self.gate.check()
+        try:
+            self.check_in_place()
+        except OutputDirectoryError as error:
+            self.stop(error)
+            raise Paused(error.message) from None
 
     async def _adopt(self, progress: Progress) -> TaskHandle:
         facts = progress.facts
@@ -312,7 +348,7 @@ def _check_same_task(progress: Progress, task: Task) -> None:
         return
     if scalar_text(asked).strip() != scalar_text(listed).strip():
         raise TaskError(
-            f"task {task.id} has other parameters at this service than "
+            f"task {clean_words(task.id)} has other parameters at this service than "
             f"{progress.request.custom_id!r} asked for: is this the service that the batch was "
             "begun at?",
             task_id=task.id,

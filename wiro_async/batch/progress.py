@@ -7,6 +7,7 @@ first byte goes out, and the task's id before anybody is given the handle.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from attrs import define, evolve, field
 
@@ -19,6 +20,7 @@ from wiro_async.downloads import SavedFile
 from wiro_async.errors import DownloadError, RunOutcomeUnknown, TaskError, WiroError
 from wiro_async.handle import TaskHandle
 from wiro_async.protocol.matching import LostRun
+from wiro_async.protocol.wording import clean_words
 from wiro_async.task import JsonObject, JsonValue
 
 
@@ -34,6 +36,8 @@ class Progress:
     handle: TaskHandle | None = None
     unknown: RunOutcomeUnknown | None = None
     files: tuple[SavedFile, ...] = ()
+    check: Callable[[], None] | None = None
+    """What a Run has to pass at the last moment; raises where it may not go out."""
     tries: int = field(init=False, default=0)
     is_resubmitted: bool = field(init=False, default=False)
 
@@ -77,6 +81,8 @@ class Progress:
 
     async def before_sending(self) -> None:
         """Note that the Run goes out; if that fails it does not."""
+        if self.check is not None:
+            self.check()
         passing("item.before_intent")
         self.tries += 1
         await self.move(State.INTENT, sent_at=time.time(), attempt=self.tries)
@@ -129,16 +135,16 @@ def _name(progress: Progress, name: str) -> str | None:
 
 def interrupted(handle: TaskHandle) -> WiroError:
     """What an item is told that the batch left behind with its task made."""
+    names = f"task {clean_words(handle.task_id)} (token {clean_words(handle.token)})"
     if handle.task is not None and handle.task.succeeded:
         return DownloadError(
-            f"the batch was interrupted while the files of task {handle.task_id} (token "
-            f"{handle.token}) were downloaded; it is paid, and they lie at the service for a "
-            "limited time",
+            f"the batch was interrupted while the files of {names} were downloaded; it is paid, "
+            "and they lie at the service for a limited time",
             task_id=handle.task_id,
+            token=handle.token,
         )
     return TaskError(
-        f"the batch was interrupted while task {handle.task_id} (token {handle.token}) ran; it "
-        "goes on at the service and can be billed",
+        f"the batch was interrupted while {names} ran; it goes on at the service and can be billed",
         task_id=handle.task_id,
         token=handle.token,
         task=handle.task,

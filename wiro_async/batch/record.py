@@ -32,8 +32,17 @@ from wiro_async.task import JsonValue
 RESULTS_NAME = "results.jsonl"
 ERRORS_NAME = "errors.jsonl"
 
-# To JSON characters like any other, to some readers of lines an end of line.
-_LINE_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}
+# To JSON characters like any other. To some readers of lines some are an end of line, and a
+# terminal that is shown the file would obey others: the controls of 8 bits, and those of direction.
+_ESCAPED = {
+    code: f"\\u{code:04x}"
+    for code in (
+        *range(0x7F, 0xA0),
+        *(0x061C, 0x200E, 0x200F),
+        *range(0x2028, 0x202F),
+        *range(0x2066, 0x206A),
+    )
+}
 
 
 def item_line(item: BatchItem, directory: Path) -> dict[str, JsonValue]:
@@ -205,7 +214,7 @@ class ResultFiles:
         """
         name = RESULTS_NAME if item.ok else ERRORS_NAME
         text = json.dumps(item_line(item, self.directory), ensure_ascii=False, default=str)
-        line = f"{text.translate(_LINE_ENDS)}\n".encode(errors="backslashreplace")
+        line = f"{text.translate(_ESCAPED)}\n".encode(errors="backslashreplace")
         passing("record.before_line")
         try:
             written = os.write(self._descriptors[name], line)
@@ -217,6 +226,20 @@ class ResultFiles:
                 os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
             raise OutputDirectoryError(f"{self.directory / name}: the disk is full")
         passing("record.after_line")
+
+    def check_in_place(self) -> None:
+        """See that both files are where they were made.
+
+        Raises:
+            OutputDirectoryError: if one is not.
+        """
+        for path in (self.directory / name for name in (RESULTS_NAME, ERRORS_NAME)):
+            if not path.is_file():
+                raise OutputDirectoryError(
+                    f"{path} is not there any more, or no file any more, and what is written to it "
+                    "is lost. Put it right and start the same batch again: with its journal it "
+                    "writes the results anew"
+                )
 
     def drop_stale(self, custom_ids: set[str]) -> None:
         """Drop the lines with which the results began, of ids whose files were not there any more.

@@ -25,6 +25,9 @@ COLUMN_OPTION = "--column (columns= in Python)"
 MODEL_OPTION = "--model (model= in Python)"
 FORMAT_OPTION = "--format (format= in Python)"
 
+# Enough to know it again; a message is read by a person, whatever is in the file.
+_LONGEST_SHOWN = 200
+
 _STRICT = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 # What is no plain JSON among the params is left to the catalog, which says it better.
 _LENIENT = json.JSONEncoder(ensure_ascii=False, default=str)
@@ -120,12 +123,19 @@ def read_custom_id(value: JsonValue) -> str | None:
             f"custom_id is {name_kind(value)}: it has to be a text or a whole number",
             field="custom_id",
         )
-    if not str(value).strip():
+    try:
+        text = str(value)
+    except ValueError as error:  # more digits than Python writes out
+        raise InvalidRequest(
+            f"custom_id is a number that cannot be written out ({error}): give it as a text",
+            field="custom_id",
+        ) from None
+    if not text.strip():
         raise InvalidRequest(
             "custom_id is empty: write one, or leave it out to have the request numbered",
             field="custom_id",
         )
-    return str(value)
+    return text
 
 
 def read_model(value: JsonValue) -> str | None:
@@ -159,6 +169,11 @@ def name_kind(value: object) -> str:
     )
     named = (name for kind, name in kinds if isinstance(value, kind))
     return next(named, f"a {type(value).__name__}")
+
+
+def cut_off(text: str) -> str:
+    """A text as an error shows it: no longer than anybody would read."""
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 def _check_json(name: str, value: object) -> None:

@@ -35,7 +35,7 @@ class ItemStatus(StrEnum):
     REFUSED = "refused"
     """No task was made: the request was wrong, or the service said no; nothing to pay."""
     UNSAVED = "unsaved"
-    """Paid, but an output is not on disk."""
+    """Paid, but an output is not on disk; the item's `files` are those that are."""
     UNFINISHED = "unfinished"
     """A task was made and goes on at the service; the batch did not see its end."""
     UNKNOWN = "unknown"
@@ -126,6 +126,7 @@ class BatchSummary:
         without_outputs: succeeded tasks that list neither a file nor a text.
         files: outputs on disk.
         size_bytes: and their size.
+        notes: those among them that have a `SavedFile.note`.
         elapsed_seconds: from opening the batch until now, or until its end.
         repeats: requests and downloads that had to be sent again.
         rejections: Runs that had to wait because the account was full.
@@ -142,6 +143,7 @@ class BatchSummary:
     without_outputs: int = 0
     files: int = 0
     size_bytes: int = 0
+    notes: int = 0
     elapsed_seconds: float = 0.0
     repeats: int = 0
     rejections: int = 0
@@ -169,6 +171,7 @@ class BatchSummary:
         self.counts[item.status] += 1
         self.files += len(item.files)
         self.size_bytes += sum(file.size_bytes for file in item.files)
+        self.notes += sum(file.note is not None for file in item.files)
         self.earlier += item.is_earlier
         if item.ok:
             self.unpriced += item.cost is None
@@ -191,6 +194,11 @@ class BatchSummary:
         ]
         if self.without_outputs:
             lines.append(f"{self.without_outputs} succeeded without any output")
+        if self.notes:
+            lines.append(
+                f"{_count(self.notes, 'file')} saved under another ending than the service gave "
+                "it, by what is in it: see its note in results.jsonl"
+            )
         if self.stopped_by is not None:
             lines.append(f"stopped early: {self.stopped_by.message}")
         return "\n".join(lines)

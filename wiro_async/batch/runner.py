@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
@@ -9,6 +10,7 @@ from typing import Literal, Protocol, TypeAlias
 from attrs import frozen
 
 from wiro_async.api import Statistics
+from wiro_async.batch.gate import Room, measure_room
 from wiro_async.errors import (
     AuthenticationFailed,
     InsufficientBalance,
@@ -73,9 +75,13 @@ class Choices:
             the batch), skipped for good, or sent again, which may pay twice.
         retry_failed: whether what failed in an earlier run is run again.
         max_cost: what the batch may cost, in US dollars; None for no limit.
+        disk_patience_seconds: how long a full disk pauses the batch before it stops it.
+        measure_room: tells what the file system of the output directory has.
     """
 
     journal: Path | None = None
     on_unknown: OnUnknown = "hold"
     retry_failed: bool = False
     max_cost: Decimal | None = None
+    disk_patience_seconds: float = 600.0
+    measure_room: Callable[[Path], Room | None] = measure_room

@@ -116,7 +116,7 @@ def check_source(path: str | Path, options: SourceOptions | None = None) -> Sour
     metadata: dict[str, None] = {}
     with closing(_open_source(path, options)) as results, SeenIds() as seen:
         for place, result in results:
-            checked = _check_id(result, place, seen.first_line)
+            checked = _check_id(result, place, seen.refuse)
             if isinstance(checked, InvalidRequest):
                 problems.add(place, checked)
                 if problems.is_full:
@@ -239,15 +239,8 @@ def _raise_first(results: Generator[_Result, None, None]) -> Iterator[BatchReque
 def _check_id(
     result: BatchRequest | InvalidRequest,
     place: _Place,
-    first_line: Callable[[str, int | None], int | None],
+    refuse: Callable[[str, int | None], InvalidRequest | None],
 ) -> BatchRequest | InvalidRequest:
     if isinstance(result, InvalidRequest):
         return result
-    before = first_line(result.custom_id or "", place.line)
-    if before is None:
-        return result
-    return InvalidRequest(
-        f"the custom_id {result.custom_id!r} is already that of line {before}: give each "
-        "request its own, or leave it out to have the request numbered by its position",
-        field="custom_id",
-    )
+    return refuse(result.custom_id or "", place.line) or result

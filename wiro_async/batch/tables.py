@@ -18,9 +18,12 @@ from attrs import frozen
 
 from wiro_async.batch.fields import Roles, find_roles, missing_prompt, request_from_fields
 from wiro_async.batch.lines import LONGEST_LINE, PlacedProblem
-from wiro_async.batch.requests import FORMAT_OPTION, BatchRequest, SourceOptions
+from wiro_async.batch.requests import FORMAT_OPTION, BatchRequest, SourceOptions, cut_off
 from wiro_async.catalog import KNOWN_MODELS
 from wiro_async.errors import InvalidRequest
+
+# Two, so that a quote that is never closed is found as what it is: a cell that is too long.
+_LONGEST_ROW = 2 * LONGEST_LINE
 
 
 @frozen(kw_only=True)
@@ -101,11 +104,14 @@ def _read_header(header: list[str], options: SourceOptions, line: int, *, tabs: 
 
 
 def _check_unique(names: list[str]) -> None:
-    for index, name in enumerate(names):
-        if name in names[:index]:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
             raise InvalidRequest(
-                f"the header has the column {name!r} twice: rename or remove one", field=name
+                f"the header has the column {cut_off(name)!r} twice: rename or remove one",
+                field=name,
             )
+        seen.add(name)
 
 
 def _needs_prompt(roles: Roles, options: SourceOptions) -> bool:
@@ -129,9 +135,11 @@ def _hint_separator(names: list[str], *, tabs: bool) -> str:
 
 def _csv_rows(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
     _raise_cell_limit()
-    reader = csv.reader(lines, strict=True)
+    row = _Row(lines)
+    reader = csv.reader(row, strict=True)
     while True:
         line = reader.line_num + 1
+        row.begin(line)
         try:
             cells = next(reader, None)
         except csv.Error as error:
@@ -139,6 +147,38 @@ def _csv_rows(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
         if cells is None:
             return
         yield line, cells
+
+
+class _Row:
+    """The lines of a table, as long as those of one row are not too much together.
+
+    A quoted cell can hold line ends, so one wrong quote makes one row of all that follows, and
+    if there are quotes in it too, no cell of it is too long.
+    """
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._lines = iter(lines)
+        self._first_line = 1
+        self._length = 0
+
+    def begin(self, line: int) -> None:
+        """A row begins with this line."""
+        self._first_line = line
+        self._length = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        self._length += len(line)
+        if self._length > _LONGEST_ROW:
+            raise PlacedProblem(
+                f"this row is longer than {_LONGEST_ROW:,} characters: is a double quote of the "
+                "row that begins here never closed?",
+                line=self._first_line,
+            )
+        return line
 
 
 def _tsv_rows(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:

@@ -27,14 +27,15 @@ from wiro_async.cli.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from wiro_async.cli.run import run_one
 from wiro_async.cli.service import EmbeddedEmulator, EmulatorOptions, ServiceOptions
 from wiro_async.cli.show import complain
-from wiro_async.cli.values import read_columns, read_cost, read_faults, read_params
+from wiro_async.cli.values import read_columns, read_cost, read_faults, read_params, read_size
 from wiro_async.emulator import Fault
 from wiro_async.errors import ConfigurationError, InvalidRequest, OutputDirectoryError, WiroError
-from wiro_async.settings import check_choice
+from wiro_async.settings import check_choice, check_positive
 
 # Fast enough for a first try, slow enough to see something happen.
 _EMBEDDED_SPEED = 20.0
 _MEDIAN_SECONDS = 8.0
+_MAX_OUTPUT = "1G"
 
 app = typer.Typer(
     name="wiro",
@@ -54,6 +55,14 @@ BaseUrl = Annotated[
 FirstLook = Annotated[
     float | None,
     typer.Option("--first-look", metavar="SECONDS", min=0.01, help="Wait before the first look."),
+]
+AllowHttp = Annotated[
+    bool,
+    typer.Option("--allow-http", help="Let --base-url be plain http to another machine."),
+]
+MaxOutputBytes = Annotated[
+    str,
+    typer.Option("--max-output-bytes", metavar="SIZE", help="Largest output, such as 500M or 2G."),
 ]
 OnEmulator = Annotated[
     bool, typer.Option("--emulator", help="Run on an embedded emulator: no key, no cost.")
@@ -99,7 +108,9 @@ def run_command(
     *,
     param: Params = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where its files go.")] = Path(),
+    max_output_bytes: MaxOutputBytes = _MAX_OUTPUT,
     base_url: BaseUrl = None,
+    allow_http: AllowHttp = False,
     first_look: FirstLook = None,
     emulator: OnEmulator = False,
     speed: Speed = None,
@@ -111,6 +122,8 @@ def run_command(
         base_url=base_url,
         first_look_seconds=first_look,
         max_in_flight=1,
+        max_output_bytes=read_size("--max-output-bytes", max_output_bytes),
+        allow_http=allow_http,
         emulator=_embed(emulator=emulator, base_url=base_url, speed=speed),
     )
     _finish(lambda: asyncio.run(run_one(service, model, params, out)))
@@ -177,7 +190,15 @@ def batch_command(
             help="Wait before a Run whose answer was lost is looked for.",
         ),
     ] = None,
+    max_output_bytes: MaxOutputBytes = _MAX_OUTPUT,
+    disk_patience: Annotated[
+        float,
+        typer.Option(
+            "--disk-patience", metavar="SECONDS", min=0.01, help="How long to wait on a full disk."
+        ),
+    ] = 600.0,
     base_url: BaseUrl = None,
+    allow_http: AllowHttp = False,
     first_look: FirstLook = None,
     emulator: OnEmulator = False,
     speed: Speed = None,
@@ -217,16 +238,20 @@ def batch_command(
         max_in_flight=max_in_flight,
         max_downloads=max_downloads,
         settle_seconds=settle,
+        max_output_bytes=read_size("--max-output-bytes", max_output_bytes),
+        allow_http=allow_http,
         emulator=embedded,
     )
     if drain and cancel_on_interrupt:
         raise ConfigurationError("--drain and --cancel-on-interrupt are two ways: give one of them")
+    check_positive("--disk-patience", disk_patience)
     wanted = BatchOptions(
         max_cost=read_cost(max_cost),
         on_unknown=check_choice("--on-unknown", on_unknown, get_args(OnUnknown)),
         retry_failed=retry_failed,
         drain=drain,
         cancel=cancel_on_interrupt,
+        disk_patience_seconds=disk_patience,
     )
     _finish(lambda: run_batch(service, file, options, out, wanted))
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import shlex
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
 
@@ -29,6 +31,13 @@ from wiro_async.cli.exits import (
 from wiro_async.cli.service import ServiceOptions, open_session
 from wiro_async.cli.show import Show, describe_failure, show_batch
 
+_LOOK_SECONDS = 0.2
+_PAUSED = (
+    "nothing more is submitted; it goes on by itself when there is room (Ctrl-C stops it; the same "
+    "command goes on later)"
+)
+_AGAIN = "there is room on the disk again: it goes on"
+
 
 @frozen(kw_only=True)
 class BatchOptions:
@@ -40,6 +49,7 @@ class BatchOptions:
         retry_failed: whether to run again what failed in an earlier run.
         drain: whether an interrupt lets what is in flight finish.
         cancel: whether an interrupt cancels what is in flight.
+        disk_patience_seconds: how long a full disk pauses the batch before it stops it.
     """
 
     max_cost: Decimal | None = None
@@ -47,6 +57,7 @@ class BatchOptions:
     retry_failed: bool = False
     drain: bool = False
     cancel: bool = False
+    disk_patience_seconds: float = 600.0
 
 
 def run_batch(
@@ -91,6 +102,7 @@ async def _run(
             on_unknown=options.on_unknown,
             retry_failed=options.retry_failed,
             max_cost=options.max_cost,
+            disk_patience_seconds=options.disk_patience_seconds,
         )
         with show_batch(total) as show:
             was_interrupted = await _follow(batch, show, options)
@@ -122,6 +134,33 @@ def _how_to_resume() -> str:
     return f"nothing is lost, and nothing is paid twice; go on with: {again}"
 
 
+@asynccontextmanager
+async def _telling_pauses(batch: Batch, show: Show) -> AsyncIterator[None]:
+    """Say when a full disk pauses the batch, and when it goes on."""
+    is_paused = False
+
+    def look() -> None:
+        nonlocal is_paused
+        reason = batch.paused_by
+        if is_paused != (reason is not None):
+            is_paused = not is_paused
+            show.tell(_AGAIN if reason is None else f"{reason.message}: {_PAUSED}")
+            show.update(batch)
+
+    async def go_on_looking() -> None:
+        while True:
+            look()
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    telling = asyncio.create_task(go_on_looking())
+    try:
+        yield
+        look()  # it can have gone on, and come to its end, since the last time
+    finally:
+        telling.cancel()
+        await asyncio.wait([telling])
+
+
 async def _follow(batch: Batch, show: Show, options: BatchOptions) -> bool:
     """Show the batch until it is over; whether a person interrupted it."""
     interrupts = 0
@@ -146,7 +185,7 @@ async def _follow(batch: Batch, show: Show, options: BatchOptions) -> bool:
             batch.stop(drain=False)
 
     with on_interrupt(interrupt):
-        async with batch:
+        async with batch, _telling_pauses(batch, show):
             async for item in batch:
                 if not item.ok:
                     show.tell(describe_failure(item))

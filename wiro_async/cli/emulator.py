@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import sys
+import shlex
+from contextlib import suppress
 
 from wiro_async.cli.exits import EXIT_WELL, on_interrupt
 from wiro_async.cli.service import EmulatorOptions, open_emulator
+from wiro_async.cli.streams import give_out
 from wiro_async.emulator import Emulator
+from wiro_async.errors import ConfigurationError
 
 
 async def serve(options: EmulatorOptions) -> int:
     """Serve until SIGINT or SIGTERM; says how to reach it first and what it saw at the end.
 
     Raises:
-        ConfigurationError: if it cannot draw, or the port cannot be had.
+        ConfigurationError: if it cannot draw, the port cannot be had, or nobody can be told of it.
     """
     over = asyncio.Event()
     async with open_emulator(options) as emulator:
@@ -22,15 +25,24 @@ async def serve(options: EmulatorOptions) -> int:
             _tell_how_to_reach(emulator, options)
             await over.wait()
         books = emulator.books
-        sys.stdout.write(f"# {len(books.tasks)} tasks, at most {books.most_in_flight} at once\n")
+        with suppress(OSError):  # it has served all the same
+            give_out(f"# {len(books.tasks)} tasks, at most {books.most_in_flight} at once")
     return EXIT_WELL
 
 
 def _tell_how_to_reach(emulator: Emulator, options: EmulatorOptions) -> None:
-    secret = f"export WIRO_API_SECRET={options.api_secret}\n" if options.api_secret else ""
-    sys.stdout.write(
-        f"export WIRO_BASE_URL={emulator.base_url}\n"
-        f"export WIRO_API_KEY={options.api_key}\n{secret}"
-        f"# the books are at {emulator.origin}/emulator/books; Ctrl-C ends it\n"
-    )
-    sys.stdout.flush()
+    variables = {
+        "WIRO_BASE_URL": emulator.base_url,
+        "WIRO_API_KEY": options.api_key,
+        "WIRO_API_SECRET": options.api_secret,
+    }
+    # Quoted: a shell is to read these lines.
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items() if value]
+    lines.append(f"# the books are at {emulator.origin}/emulator/books; Ctrl-C ends it")
+    try:
+        give_out("\n".join(lines))
+    except OSError as error:
+        raise ConfigurationError(
+            f"standard output cannot be written: {error.strerror or error}; it is where the "
+            "emulator says how to reach it"
+        ) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from wiro_async.batch.record import check_directory
@@ -10,7 +9,10 @@ from wiro_async.batch.results import format_cost
 from wiro_async.cli.exits import EXIT_WELL
 from wiro_async.cli.service import ServiceOptions, open_session
 from wiro_async.cli.show import make_console, plain
-from wiro_async.task import JsonObject
+from wiro_async.cli.streams import give_out
+from wiro_async.errors import DownloadError
+from wiro_async.protocol.wording import one_line
+from wiro_async.task import JsonObject, Task
 
 
 async def run_one(options: ServiceOptions, model: str, params: JsonObject, out: Path) -> int:
@@ -24,16 +26,31 @@ async def run_one(options: ServiceOptions, model: str, params: JsonObject, out: 
     console = make_console()
     async with open_session(options) as session:
         handle = await session.run(model, params)
-        console.print(plain(f"task {handle.task_id} (token {handle.token})"), soft_wrap=True)
+        names = one_line(f"task {handle.task_id} (token {handle.token})")
+        console.print(plain(names), soft_wrap=True)
         async for event in handle.stream():
-            console.print(plain(f"{event.elapsed_seconds:6.1f} s  {event.status}"))
+            status = one_line(event.status)
+            console.print(plain(f"{event.elapsed_seconds:6.1f} s  {status}"), soft_wrap=True)
         task = await handle
-        for path in await handle.download(out):
-            sys.stdout.write(f"{path}\n")
-        if task.text is not None:
-            sys.stdout.write(f"{task.text}\n")
+        _give_out(task, await handle.download(out), names)
         if not task.outputs:
             console.print(plain("the task succeeded without any output"))
         if task.total_cost is not None:
             console.print(plain(f"cost {format_cost(task.total_cost)}"))
     return EXIT_WELL
+
+
+def _give_out(task: Task, paths: list[Path], names: str) -> None:
+    try:
+        for path in paths:
+            give_out(path)
+        if task.text is not None:
+            give_out(task.text)
+    except OSError as error:
+        raise DownloadError(
+            f"standard output cannot be written: {error.strerror or error}. {names} has succeeded "
+            "and is paid: its files are on disk, its text can be asked for again by these names",
+            path="standard output",
+            task_id=task.id,
+            token=task.token,
+        ) from None

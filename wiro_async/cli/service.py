@@ -61,6 +61,8 @@ class ServiceOptions:
     max_in_flight: int = 100
     max_downloads: int = 16
     settle_seconds: float | None = None
+    max_output_bytes: int = 1 << 30
+    allow_http: bool = False
     emulator: EmbeddedEmulator | None = None
 
 
@@ -138,4 +140,6 @@ def _session(
         max_looks_per_second=_LOOKS_PER_SECOND * speed,
         poll_schedule=schedule,
         settle_seconds=options.settle_seconds or _SETTLE_SECONDS / speed,
+        allow_http=options.allow_http,
+        max_output_bytes=options.max_output_bytes,
     )

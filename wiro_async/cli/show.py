@@ -1,15 +1,17 @@
 """What a person sees: progress on a terminal, plain lines elsewhere; everything on stderr.
 
 Results go to files and, for `wiro run`, to standard output; so a pipe gets no decoration.
-Texts are shown as texts: nothing that the service or a file says is taken for markup.
+Texts are shown as texts: nothing that the service or a file says is taken for markup, and nothing
+that a terminal would obey gets there (`protocol.wording`).
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import IO, Protocol, cast
 
 from attrs import define, field
 from rich.console import Console
@@ -25,6 +27,8 @@ from rich.text import Text
 
 from wiro_async.batch.engine import Batch
 from wiro_async.batch.results import BatchItem, format_cost
+from wiro_async.cli.streams import Eyes
+from wiro_async.protocol.wording import one_line, visible_text
 
 _PLAIN_LINE_SECONDS = 2.0
 
@@ -43,8 +47,9 @@ class Show(Protocol):
 
 
 def make_console() -> Console:
-    """The terminal of a person's eyes."""
-    return Console(stderr=True, highlight=False, markup=False, emoji=False)
+    """The terminal of a person's eyes; what cannot be shown there is let go without an error."""
+    eyes = cast("IO[str]", Eyes(sys.stderr))  # as much of a file as rich asks for
+    return Console(file=eyes, highlight=False, markup=False, emoji=False)
 
 
 def complain(message: str) -> None:
@@ -53,14 +58,14 @@ def complain(message: str) -> None:
 
 
 def plain(message: str) -> Text:
-    """The message as it stands; what would move a terminal's cursor is shown as a question mark."""
-    return Text("".join(c if c.isprintable() or c == "\n" else "?" for c in message))
+    """The message as it stands, without what a terminal would obey."""
+    return Text(visible_text(message))
 
 
 def describe_failure(item: BatchItem) -> str:
     """One line about an item that gave no result."""
     reason = item.error.message if item.error is not None else "no reason is known"
-    return f"{item.status}  {item.custom_id}: {reason}"
+    return f"{item.status}  {one_line(item.custom_id)}: {one_line(reason)}"
 
 
 @contextmanager
@@ -86,7 +91,10 @@ def show_batch(total: int) -> Iterator[Show]:
 def _counts(batch: Batch) -> str:
     summary = batch.summary
     failed = summary.total - summary.succeeded
-    return f"{batch.in_flight} in flight, {failed} without result, {format_cost(summary.cost)}"
+    paused = "" if batch.paused_by is None else "paused, "
+    return (
+        f"{paused}{batch.in_flight} in flight, {failed} without result, {format_cost(summary.cost)}"
+    )
 
 
 @define

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 
 from wiro_async.emulator import Fault, parse_fault
 from wiro_async.errors import ConfigurationError
 from wiro_async.task import JsonValue
+
+_SIZE = re.compile(r"([0-9]{1,18})([KMG]?)B?")
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 def read_params(options: Sequence[str]) -> dict[str, JsonValue]:
@@ -58,6 +62,20 @@ def read_cost(text: str | None) -> Decimal | None:
             f"--max-cost is {text!r}: it is an amount of dollars, such as 12.50"
         )
     return amount
+
+
+def read_size(option: str, text: str) -> int:
+    """``--max-output-bytes 500M``: bytes; K, M and G as `ulimit` and `dd` count them.
+
+    Raises:
+        ConfigurationError: for what is no size above nought.
+    """
+    found = _SIZE.fullmatch(text.strip().upper())
+    if found is None or not (size := int(found[1]) * _UNITS[found[2]]):
+        raise ConfigurationError(
+            f"{option} is {text!r}: it is a number of bytes, such as 500000, 500M or 2G"
+        )
+    return size
 
 
 def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:

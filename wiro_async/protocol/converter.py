@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeAlias
@@ -30,6 +31,12 @@ Reader: TypeAlias = Callable[[object, object], object]
 # No count, size or price needs more digits; a wire that sends 1e999999999 gets None, and
 # nobody's memory is spent on writing that number out.
 _MAX_DIGITS = 40
+# A record nests four deep, a language model's content not much more.
+_MOST_DEPTH = 100
+# Python refuses to read 4300 digits, and with them would refuse the whole record.
+_LONG_NUMBER = 1000
+_UNREAD = re.compile("[\ufffd\ud800-\udfff]")
+_HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 
 
 def read_text(value: object, _: object = None) -> str | None:
@@ -41,6 +48,15 @@ def read_text(value: object, _: object = None) -> str | None:
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         return str(value) or None
     return None
+
+
+def read_name(value: object, _: object = None) -> str | None:
+    """What a task is called by, as far as it was read whole.
+
+    One with a U+FFFD in it, where something could not be read, is another task's name or nobody's.
+    """
+    text = read_text(value)
+    return None if _UNREAD.search(text or "") else text
 
 
 def read_required_text(value: object, _: object = None) -> str:
@@ -106,18 +122,64 @@ def read_texts(value: object, _: object = None) -> tuple[str, ...]:
 
 
 def read_rows(value: object) -> list[JsonObject]:
-    """The objects of a list, of a text that holds one, or the one object that stands for it."""
+    """The objects of a list, of a text that holds one, or the one object that stands for it.
+
+    A list that was printed as an object, by its indexes, is a list too.
+    """
     value = _unprinted(value)
+    if isinstance(value, Mapping) and value and all(name.isdecimal() for name in value):
+        value = [*value.values()]
     rows = value if isinstance(value, list) else [value]
     return [row for row in rows if isinstance(row, Mapping)]
 
 
+def is_empty_list(value: object) -> bool:
+    """Whether this is a list, or a text that holds one or nothing, without anything in it."""
+    return _unprinted(value) == [] or (isinstance(value, str) and not value.strip())
+
+
 def read_json(text: str | bytes) -> object:
-    """What a JSON text holds; None if it is not one."""
+    """What a JSON text holds; None if it is not one, or nested more deeply than any record.
+
+    Bytes that are no text, and lone surrogates, are read as U+FFFD, and a number of a thousand
+    digits as what a float makes of it, mostly infinity: what else stands in a paid task's
+    record must not be lost with them, nor may they come to a file or a terminal that cannot write
+    them.
+    """
     try:
-        return json.loads(text)
+        if isinstance(text, bytes):
+            # What `json.loads` asks itself, but for the bytes that are no text.
+            text = text.decode(json.detect_encoding(text), "replace")
+        value = _DECODER.decode(text)
+        if _HALF_CHARACTER.search(text):
+            whole = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
+            value = _DECODER.decode(whole.decode("utf-8", "replace"))
     except (ValueError, RecursionError):
         return None
+    return value if _is_shallow(text, value) else None
+
+
+def _read_integer(digits: str) -> int | float:
+    return int(digits) if len(digits) < _LONG_NUMBER else float(digits)
+
+
+_DECODER = json.JSONDecoder(parse_int=_read_integer)
+
+
+def _is_shallow(text: str, value: object) -> bool:
+    """Whether whoever writes this again, further down the stack, can do so too."""
+    if text.count("[") + text.count("{") <= _MOST_DEPTH:
+        return True
+    level = [value]
+    for _ in range(_MOST_DEPTH):
+        level = [part for whole in level for part in _parts(whole)]
+    return not level
+
+
+def _parts(value: object) -> Iterable[object]:
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _unprinted(value: object) -> object:
@@ -138,8 +200,8 @@ _OUTPUT_FIELDS: dict[str, tuple[str, Reader]] = {
 }
 
 _TASK_FIELDS: dict[str, tuple[str, Reader]] = {
-    "id": ("id", read_text),
-    "token": ("socketaccesstoken", read_text),
+    "id": ("id", read_name),
+    "token": ("socketaccesstoken", read_name),
     "uuid": ("uuid", read_text),
     "status": ("status", read_status),
     "exit_code": ("pexit", read_text),

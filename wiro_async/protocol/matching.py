@@ -81,8 +81,7 @@ def match_runs(
     """
     runs_by_kind: dict[_Kind, list[LostRun]] = {}
     for run in sorted(lost, key=lambda run: (run.sent_at, run.key)):
-        kind = (run.model.casefold(), canonical_params(run.model, run.params))
-        runs_by_kind.setdefault(kind, []).append(run)
+        runs_by_kind.setdefault(kind_of(run.model, run.params), []).append(run)
     models = {model for model, _ in runs_by_kind}
     rows_by_kind: dict[_Kind, list[Task]] = {}
     for row in sorted(_distinct(rows, is_known), key=_age):
@@ -94,6 +93,21 @@ def match_runs(
         for kind, runs in runs_by_kind.items()
         for run, row in _pair(runs, rows_by_kind.get(kind, ()))
     }
+
+
+def may_be_of(lost: Sequence[LostRun]) -> Callable[[Task], bool]:
+    """Tells of a row whether it can be the task of any of these Runs, its time left aside.
+
+    A row of which this says no changes nothing for `match_runs`.
+    """
+    kinds = {kind_of(run.model, run.params) for run in lost}
+    models = {model for model, _ in kinds}
+    return lambda row: not kinds.isdisjoint(_kinds_of(row, models))
+
+
+def kind_of(model: str, params: JsonObject) -> tuple[str, str]:
+    """What a Run and the row of its task have in common."""
+    return model.casefold(), canonical_params(model, params)
 
 
 def canonical_params(model: str, params: JsonObject) -> str:

@@ -3,23 +3,57 @@
 A task's end is found by looking, and a look costs the service a request. The documentation
 asks for 3 s at first, growing; of the official clients one takes 2 s, 5 s after a quarter of a
 minute and 10 s after a minute, the others a constant 3 s (wiro-api facts, "Answers and
-errors"). Of all schedules that need a number of looks proportional to the logarithm of the
-duration, the one that waits a constant share of the time already gone is the simplest: with a
-growth of 1.25 nobody learns of an end later than a quarter of the task's own duration.
+errors"). All of these look far too seldom at a model of 2 s and far too often at one of ten
+minutes, and none of them knows which one it has before it.
 
-So the wait before the next look is ``(growth - 1) * elapsed``, but no shorter than the first
-wait (the service asks for it) and no longer than `max_seconds`. Each wait is stretched or
-shrunk by up to the share `jitter`, so that a thousand tasks started together do not look
-together. The dice are the caller's: a number from 0 to 1 is handed in.
+**What is best, if the durations are known.** A look is worth what it saves: being told of an end
+at once rather than later. What a person loses is the lag as a share of the task's own duration (a
+second counts little after a minute), and what a look costs is, in the same coin, a share `price`.
+Around an age t let the looks be g(t) apart. Of the tasks alive at t, S(t) in number, each pays
+price/g for looks in a unit of time; those that end there, f(t) in number, are told g/2 too late
+on average, which is g/2t of their durations. The sum of both, integrated, is least where
+
+    g(t) = sqrt(2 price t / h(t)),        h = f/S, the hazard.
+
+That looks should go with the root of the hazard is an old result (J. B. Keller, "Optimum checking
+schedules for systems subject to random failure", Management Science 21, 1974); the t under
+the root comes from counting the lag as a share. For lognormal durations with a sigma of 0.5 it is
+as good as dynamic programming over the known distribution: `benchmarks/frontier.py` draws both.
+
+**What is best if nothing is known.** A hazard of `a`/t, Pareto's, has no scale: the rule gives
+g = t sqrt(2 price/a), a geometric schedule. So an unknown model is looked at geometrically, and so
+is whatever outlives everything that was seen (`durations` mixes such a tail in): one formula.
+
+**In between** the distribution is estimated as `durations` tells, anew as tasks end.
+
+Two bounds hold besides. While few tasks are in flight a wait is never longer than about a second:
+requests are not scarce then, and a lag of ten seconds would be felt. And all tasks of a session
+share a ceiling of looks a second: where it would be passed, `price` rises for all of them alike, so
+each is looked at less often, and the likeliest to be done still first.
+
+Each wait is stretched or shrunk at random by the share `jitter`, so that a thousand tasks which
+were started together do not look together. The dice are the caller's: a number from 0 to 1.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
+from itertools import accumulate, pairwise
 
 from attrs import frozen
 
 from wiro_async.errors import ConfigurationError
+from wiro_async.protocol.durations import Durations
+
+# Of all prices this is the one at which a lognormal model with a sigma of 0.5 takes 7 looks.
+PRICE = 0.011
+# At the price above a hazard of this over the age makes looks a quarter of the age apart.
+TAIL_INDEX = 2 * PRICE / 0.25**2
+# The table of phases: from a fiftieth of the median to a thousand times it.
+_FIRST_SHARE = 0.02
+_STEP = 1.1
+_STEPS = 115
 
 
 @frozen(kw_only=True)
@@ -74,3 +108,47 @@ class PollSchedule:
             max_seconds=self.max_seconds / factor,
             jitter=self.jitter,
         )
+
+
+@frozen(kw_only=True)
+class LearnedSchedule:
+    """The best looks for a model whose durations are known, as far as they are.
+
+    The phase of an age is the number of looks that the rule spends up to it, the integral of
+    1/g; the next look is where it has grown by one. It is tabulated once: a look then costs two
+    searches in a table.
+    """
+
+    ages: tuple[float, ...]
+    phases: tuple[float, ...]
+    jitter: float = 0.1
+
+    def wait_seconds(self, elapsed_seconds: float, dice: float) -> float:
+        """How long to wait before the next look, as `PollSchedule.wait_seconds`."""
+        step = 1 + self.jitter * (2 * dice - 1)
+        phase = _read(self.ages, self.phases, elapsed_seconds)
+        return _read(self.phases, self.ages, phase + step) - elapsed_seconds
+
+
+def learned_schedule(durations: Durations, *, price: float = PRICE) -> LearnedSchedule:
+    """The schedule that is best for these durations.
+
+    Args:
+        durations: what is known of the model.
+        price: what a look costs, as a share of a task's duration.
+    """
+    first = durations.median_seconds * _FIRST_SHARE
+    ages = [first * _STEP**step for step in range(_STEPS)]
+    looks = (
+        (later - age) * math.sqrt(durations.hazard(age) / (2 * price * age))
+        for age, later in pairwise(ages)
+    )
+    return LearnedSchedule(ages=(*ages,), phases=(*accumulate(looks, initial=0.0),))
+
+
+def _read(places: tuple[float, ...], values: tuple[float, ...], place: float) -> float:
+    """The value at a place between those of the table; beyond its end, on along its last step."""
+    after = min(max(bisect_right(places, place), 1), len(places) - 1)
+    left, right = places[after - 1], places[after]
+    low, high = values[after - 1], values[after]
+    return low + (high - low) * (place - left) / (right - left)

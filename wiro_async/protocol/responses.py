@@ -6,13 +6,12 @@ Rules (wiro-api facts, "Answers and errors"):
    error is HTTP 200 and then lists others, so a status alone proves little, and a task id in a
    body with a bad status is a task all the same.
 2. ``result`` can be a boolean, a text, a number or missing; ``errors`` holds objects or plain
-   texts, a code is a number, a text or missing. Where the code is missing the words decide.
-3. Code 0 is a validation error or a server error, and only its message tells which. For a
-   Run the difference is money: "refused" may be corrected and sent again, "failed" may have
-   made a task. Only messages that are known to be refusals are taken for one.
+   texts, a code is a number, a text or missing. Which error they mean: `protocol.refusals`.
+3. Answers can be wrapped in ``data``: the top level is expected, both are read.
 4. A Run's answer with one identifier is a task, whatever else is missing. Without any it says
    nothing of what was made.
-5. Answers can be wrapped in ``data``: the top level is expected, both are read.
+5. A Detail's record without a status, of another task, or that is no record is a failure of the
+   service: taken for a running task, it would be looked at for ever.
 """
 
 from __future__ import annotations
@@ -27,50 +26,28 @@ from attrs import field, frozen
 
 from wiro_async.errors import (
     ApiError,
-    AuthenticationFailed,
     ConcurrencyLimitReached,
-    InsufficientBalance,
     NotFound,
-    RateLimited,
-    RequestRefused,
     ServerError,
 )
+from wiro_async.protocol.addresses import shown_url
 from wiro_async.protocol.converter import (
+    is_empty_list,
     make_converter,
     read_json,
     read_rows,
-    read_seconds,
     read_text,
 )
+from wiro_async.protocol.refusals import classify, stated_limit
+from wiro_async.protocol.wording import clean_words
 from wiro_async.task import JsonObject, Task
 
 _CONVERTER = make_converter()
-_MAX_REASON = 300
 
-# The documented refusals of code 0; any other message may be a failure of the service.
-_VALIDATION = re.compile(
-    r"request (parameter|files)|parameters? (are|is) invalid|must be between\b"
-    r"|\b(taskid|tasktoken|socketaccesstoken) is required\b",
-    re.IGNORECASE,
-)
-_NOT_FOUND = re.compile(
-    r"no task yet|task-not-exist|project-not-exist|tool-not-accessible"
-    r"|not in a cancell?able state",
-    re.IGNORECASE,
-)
-_LIMIT = re.compile(r"concurrent task limit", re.IGNORECASE)
-_STATED_LIMIT = re.compile(r"up to ([0-9]{1,9})\b", re.IGNORECASE)
-_BALANCE = re.compile(r"insufficient balance", re.IGNORECASE)
-_AUTHORIZATION = re.compile(
-    r"project authorization|signature authentication|requested ip\b", re.IGNORECASE
-)
-
-# Not of the documentation: taken at their word only where they open a message without a code.
-_SIGN_IN = re.compile(r"(please )?sign in\b|token (is )?(missing|invalid|expired)\b", re.IGNORECASE)
-_TOO_FAST = re.compile(r"rate limit\b|too many requests\b", re.IGNORECASE)
-
-# Statuses with which the request was certainly not carried out, even if the body is a proxy's page.
-_REFUSING_STATUSES = frozenset({400, 402, 403, 405, 406, 411, 413, 414, 415, 422, 431})
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+# Longer ones than any date or any wait that somebody means.
+_LONGEST_HEADER = 100
+_SECONDS = re.compile(r"[ \t]*([0-9]{1,15}(?:\.[0-9]{1,15})?)[ \t]*")
 
 
 @frozen(kw_only=True)
@@ -80,6 +57,7 @@ class Answer:
     http_status: int
     body: bytes
     retry_after: str | None = None
+    location: str | None = None
 
 
 @frozen(kw_only=True)
@@ -120,17 +98,34 @@ def decode_task(
 
     Raises:
         NotFound: where the answer lists no task.
-        ServerError: where it lists only other tasks than the one that was asked for.
+        ServerError: where it lists only what is no record of that task: no objects, other tasks,
+            or none that has a status.
         ApiError: what the service refused.
     """
-    tasks = decode_tasks(answer, endpoint)
-    if not tasks:
+    rows = _read_task_list(answer, endpoint)
+    tasks = [_CONVERTER.structure(row, Task) for row in read_rows(rows)]
+    if is_empty_list(rows):
         raise NotFound(
             "the service has no such task; one just made can be missing for a moment",
             endpoint=endpoint,
             http_status=answer.http_status,
             reason="empty task list",
         )
+    task = _find_task(tasks, task_id, token)
+    if task is not None and task.status:
+        return task
+    # A record without a status would have its task watched for ever.
+    other = clean_words(tasks[0].id) if tasks and task is None else ""
+    said = f"about task {other}" if other else "with nothing that tells how it stands"
+    raise ServerError(
+        f"{endpoint}: the service answered {said} when it was asked about task "
+        f"{clean_words(task_id or token)}",
+        endpoint=endpoint,
+        http_status=answer.http_status,
+    )
+
+
+def _find_task(tasks: list[Task], task_id: str | None, token: str | None) -> Task | None:
     for task in tasks:
         if (task_id is not None and task.id == task_id) or (
             token is not None and task.token == token
@@ -140,12 +135,7 @@ def decode_task(
         # Both sides leave names out: a record is refused only where a name contradicts.
         if (task.id is None or task_id is None) and (task.token is None or token is None):
             return task
-    raise ServerError(
-        f"{endpoint}: the service answered about task {clean_words(tasks[0].id) or 'without id'} "
-        f"when it was asked about {task_id or 'another'}",
-        endpoint=endpoint,
-        http_status=answer.http_status,
-    )
+    return None
 
 
 def decode_tasks(answer: Answer, endpoint: str) -> tuple[Task, ...]:
@@ -154,10 +144,7 @@ def decode_tasks(answer: Answer, endpoint: str) -> tuple[Task, ...]:
     Raises:
         ApiError: what the service refused, or `ServerError` for what cannot be read.
     """
-    envelope = _read_envelope(answer)
-    if envelope is None or envelope.is_refusal or not _has_task_list(envelope.body):
-        raise _error_of(answer, envelope, endpoint)
-    rows = read_rows(envelope.body.get("tasklist"))
+    rows = read_rows(_read_task_list(answer, endpoint))
     return tuple(_CONVERTER.structure(row, Task) for row in rows)
 
 
@@ -173,12 +160,16 @@ def decode_acknowledgement(answer: Answer, endpoint: str) -> None:
 
 
 def retry_after_seconds(value: str | None, now: datetime) -> float | None:
-    """A ``Retry-After`` header as seconds from `now`: none if missing, nought if in the past."""
-    if value is None:
+    """A ``Retry-After`` header as seconds from `now`: none if missing, nought if in the past.
+
+    RFC 9110, 10.2.3: seconds or an HTTP date. Of several numbers, which headers that were joined
+    hold, the largest counts. What is neither is as if it were missing.
+    """
+    if value is None or len(value) > _LONGEST_HEADER:
         return None
-    seconds = read_seconds(value)
-    if seconds is not None:
-        return seconds
+    numbers = [_SECONDS.fullmatch(part) for part in value.split(",")]
+    if all(numbers):
+        return max(float(number[1]) for number in numbers if number)
     try:
         moment = parsedate_to_datetime(value)
     except (ValueError, OverflowError):
@@ -189,12 +180,17 @@ def retry_after_seconds(value: str | None, now: datetime) -> float | None:
 
 
 def _identifier(value: object) -> str | None:
-    text = read_text(value)
-    return None if text is None or text.strip() in {"", "0"} else text.strip()
+    text = (read_text(value) or "").strip()
+    # U+FFFD stands for what could not be read: such a name is another one.
+    return None if text in {"", "0"} or "\ufffd" in text else text
 
 
-def _has_task_list(body: JsonObject) -> bool:
-    return isinstance(body.get("tasklist"), list | dict | str)
+def _read_task_list(answer: Answer, endpoint: str) -> object:
+    envelope = _read_envelope(answer)
+    rows = None if envelope is None else envelope.body.get("tasklist")
+    if envelope is None or envelope.is_refusal or not isinstance(rows, list | dict | str):
+        raise _error_of(answer, envelope, endpoint)
+    return rows
 
 
 def _read_envelope(answer: Answer) -> _Envelope | None:
@@ -227,17 +223,13 @@ def _read_problems(errors: object) -> list[tuple[str | None, str]]:
     return problems
 
 
-def clean_words(text: str | None) -> str:
-    """The service's words on one line, without control characters, at a readable length."""
-    words = " ".join("".join(c if c.isprintable() else " " for c in text or "").split())
-    return words if len(words) <= _MAX_REASON else f"{words[:_MAX_REASON]}..."
-
-
 def _error_of(answer: Answer, envelope: _Envelope | None, endpoint: str) -> ApiError:
     problems = envelope.problems if envelope is not None else ()
     code, reason = problems[0] if problems else (None, "")
-    kind, advice = _classify(answer.http_status, code, reason)
+    kind, advice = classify(answer.http_status, code, reason)
     said = reason or _describe(answer, envelope)
+    if not reason and answer.http_status in _REDIRECTS:
+        advice = ": is base_url right?"
     numbered = f" (code {code})" if code is not None else ""
     error = kind(
         f"{endpoint}: {said}{numbered}{advice}",
@@ -247,69 +239,17 @@ def _error_of(answer: Answer, envelope: _Envelope | None, endpoint: str) -> ApiE
         reason=reason,
     )
     if isinstance(error, ConcurrencyLimitReached):
-        stated = _STATED_LIMIT.search(reason)
-        error.limit = max(1, int(stated.group(1))) if stated else None
+        error.limit = stated_limit(reason)
     return error
 
 
 def _describe(answer: Answer, envelope: _Envelope | None) -> str:
+    if answer.http_status in _REDIRECTS:
+        # Without its query, which can hold anything; and never followed: the key is for one host.
+        target = shown_url(re.split(r"[?#]", answer.location or "")[0]) or "nowhere"
+        return f"HTTP {answer.http_status}, the service redirects to {target}"
     if envelope is not None:
         return f"HTTP {answer.http_status} with an answer that says nothing"
     if not answer.body.strip():
         return f"HTTP {answer.http_status} with an empty answer"
     return f"HTTP {answer.http_status} with an answer that is no JSON object"
-
-
-def _classify(status: int, code: str | None, reason: str) -> tuple[type[ApiError], str]:
-    """The kind of error and what to do, by code, then by HTTP status, then by the words."""
-    by_code = _BY_CODE.get(code or "")
-    if by_code is not None:
-        return by_code
-    by_status = _BY_STATUS.get(status)
-    if by_status is not None:
-        return by_status
-    for pattern, verdict in _BY_WORDS:
-        if pattern.search(reason):
-            return verdict
-    for pattern, verdict in _BY_WORDS_WITHOUT_CODE if code is None else ():
-        if pattern.match(reason):
-            return verdict
-    return _REFUSED if status in _REFUSING_STATUSES else _FAILED
-
-
-_STOP_AUTH = (AuthenticationFailed, "; check WIRO_API_KEY and WIRO_API_SECRET, then go on")
-_STOP_BALANCE = (InsufficientBalance, "; add funds, then go on")
-_WAIT_SLOT = (ConcurrencyLimitReached, "")
-_WAIT_RATE = (RateLimited, "; requests come too fast")
-_MISSING = (NotFound, "")
-_REFUSED = (RequestRefused, "; correct the request, nothing was made")
-_FAILED = (ServerError, "; the service failed")
-
-_BY_CODE: Mapping[str, tuple[type[ApiError], str]] = {
-    "1": _MISSING,
-    "96": _WAIT_SLOT,
-    "97": _STOP_BALANCE,
-    "98": _STOP_AUTH,
-    "99": _STOP_AUTH,
-    "401": _STOP_AUTH,
-    "404": _MISSING,
-    "429": _WAIT_RATE,
-}
-_BY_STATUS: Mapping[int, tuple[type[ApiError], str]] = {
-    401: _STOP_AUTH,
-    404: _MISSING,
-    429: _WAIT_RATE,
-}
-# Server failures have no words of their own: what no line here knows is taken for one.
-_BY_WORDS: tuple[tuple[re.Pattern[str], tuple[type[ApiError], str]], ...] = (
-    (_LIMIT, _WAIT_SLOT),
-    (_BALANCE, _STOP_BALANCE),
-    (_AUTHORIZATION, _STOP_AUTH),
-    (_NOT_FOUND, _MISSING),
-    (_VALIDATION, _REFUSED),
-)
-# Not for code 0: an inner "rate limit" would have a Run sent again that may have made a task.
-_BY_WORDS_WITHOUT_CODE: tuple[tuple[re.Pattern[str], tuple[type[ApiError], str]], ...] = (
-    (_SIGN_IN, _STOP_AUTH),
-    (_TOO_FAST, _WAIT_RATE),
-)

@@ -10,18 +10,35 @@ Rules:
 3. Waits double from `base_seconds` to `cap_seconds`, each shortened at random by up to half,
    so that clients that failed together do not come back together.
 4. A service that asks for a wait gets it, up to `max_pause_seconds`; if it asks for more, the
-   person is told at once rather than left waiting.
-5. Repeats are paid from a budget that the whole session shares: each takes one token, each
-   success gives back a tenth. So an outage costs a fixed number of extra requests, not tasks
-   times attempts (the manner of botocore's standard mode). Pauses that the service asked for
-   cost nothing, and so do looks at a task, which are repeated by their nature.
+   person is told at once rather than left waiting. One that asks for none, or for one that is
+   over, gets the wait of rule 3 all the same: a ``Retry-After: 0`` is no invitation to a storm.
+5. Repeats are paid from a budget that the whole session shares (the manner of botocore's
+   standard mode, and its numbers): 500 tokens, 5 for a repeat, 10 where the answer was lost and
+   the service may do the same work twice, 1 back for each success. Unlike there a repeat that
+   succeeds does not get its price back: a service that fails one request in six is at the edge
+   of what it bears, however the repeats end.
+6. A look at a task is never given up for want of a token, since the task is paid. With one it is
+   repeated soon; without one it is taken again when it would have been anyway, and so costs
+   nothing extra. What happens while nobody is answered is told by `protocol.outage`.
 """
 
 from __future__ import annotations
 
 from attrs import define, field, frozen
 
-from wiro_async.errors import RateLimited, RequestNotSent, ServerError, TransportError, WiroError
+from wiro_async.errors import (
+    AddressRefused,
+    OutcomeUnknown,
+    RateLimited,
+    RequestNotSent,
+    ServerError,
+    TransportError,
+    WiroError,
+)
+
+_PRICE = 5
+_LOST_PRICE = 10
+_REFUND = 1
 
 
 @frozen(kw_only=True)
@@ -31,17 +48,21 @@ class RetryPolicy:
     Attributes:
         max_attempts: attempts of one request, the first included.
         max_rate_limited: how many 429s in a row one request bears.
-        max_failed_looks: looks at one task that may fail in a row before it is given up. With
-            the waits between them this outlasts an outage of some minutes: the task is paid.
+        max_failed_looks: looks at one task that may fail in a row, while the service answers
+            others, before it is given up.
+        max_outage_seconds: how long an outage, in which nobody is answered, may last before the
+            tasks that are watched are given up. Looks that fail in it do not count above.
         base_seconds: the wait after the first failure.
         cap_seconds: the longest wait between two attempts.
         max_pause_seconds: the longest ``Retry-After`` that is obeyed.
-        budget: repeats that a session may have outstanding, net of a tenth of its successes.
+        budget: tokens that repeats are paid from: 5 for one, 10 after an answer that was lost;
+            each success gives 1 back.
     """
 
     max_attempts: int = 5
     max_rate_limited: int = 20
     max_failed_looks: int = 15
+    max_outage_seconds: float = 600.0
     base_seconds: float = 0.5
     cap_seconds: float = 20.0
     max_pause_seconds: float = 120.0
@@ -54,10 +75,19 @@ class RetryPolicy:
 
     def pause_seconds(self, error: RateLimited, failures: int, dice: float) -> float | None:
         """How long the session pauses after a 429; None if that is more than it is ready to."""
-        asked = error.retry_after_seconds
-        if asked is None:
-            return self.backoff_seconds(failures, dice)
-        return asked if asked <= self.max_pause_seconds else None
+        asked = error.retry_after_seconds or 0.0
+        if asked > self.max_pause_seconds:
+            return None
+        return min(max(asked, self.backoff_seconds(failures, dice)), self.max_pause_seconds)
+
+    def wait_seconds(self, error: WiroError, failures: int, dice: float) -> float:
+        """The wait after the nth failure in a row, no shorter than a 503 asks for.
+
+        RFC 9110, 10.2.3: ``Retry-After`` is for a 503 too. It speaks for that request alone, and
+        is cut at `max_pause_seconds`: a failing service knows less of the end than it says.
+        """
+        asked = min(asked_seconds(error), self.max_pause_seconds)
+        return max(asked, self.backoff_seconds(failures, dice))
 
 
 @define
@@ -70,21 +100,33 @@ class RetryBudget:
     def __attrs_post_init__(self) -> None:
         self.tokens = self.capacity
 
-    def take(self) -> bool:
-        """Pay for one repeat; False if there is nothing left."""
-        if self.tokens < 1:
+    def take(self, error: WiroError) -> bool:
+        """Pay for the repeat after this failure; False, with nothing paid, if that is too much."""
+        price = _LOST_PRICE if isinstance(error, OutcomeUnknown) else _PRICE
+        if self.tokens < price:
             return False
-        self.tokens -= 1
+        self.tokens -= price
         return True
 
     def refund(self) -> None:
-        """Give back a tenth after a success."""
-        # Rounded: ten tenths have to make a whole.
-        self.tokens = min(self.capacity, round(self.tokens + 0.1, 6))
+        """Give one back after a success."""
+        self.tokens = min(self.capacity, self.tokens + _REFUND)
+
+
+def asked_seconds(error: WiroError) -> float:
+    """The wait that the service asked for with this failure; nought if it asked for none."""
+    return error.retry_after_seconds or 0.0 if isinstance(error, RateLimited | ServerError) else 0.0
 
 
 def may_repeat(error: WiroError, *, is_billable: bool) -> bool:
     """Whether the request that ended like this may be sent again without asking anybody."""
     if is_billable:
         return isinstance(error, RequestNotSent | RateLimited)
-    return isinstance(error, TransportError | ServerError | RateLimited)
+    return is_failure(error) or isinstance(error, RateLimited)
+
+
+def is_failure(error: WiroError) -> bool:
+    """Whether the way or the service failed, so that another time may end well."""
+    if isinstance(error, AddressRefused):  # by this library, and the next time too
+        return False
+    return isinstance(error, TransportError | ServerError)

@@ -30,7 +30,13 @@ from attrs import define, evolve, field
 from wiro_async.api import Api
 from wiro_async.crashpoints import passing
 from wiro_async.errors import SessionStateError, WiroError
-from wiro_async.protocol.matching import LostRun, canonical_params, match_runs, oldest_of_interest
+from wiro_async.protocol.matching import (
+    LostRun,
+    kind_of,
+    match_runs,
+    may_be_of,
+    oldest_of_interest,
+)
 from wiro_async.protocol.requests import build_list
 from wiro_async.protocol.responses import decode_tasks
 from wiro_async.task import JsonObject, Task
@@ -71,7 +77,7 @@ class Search:
     @contextmanager
     def sending(self, model: str, params: JsonObject) -> Iterator[None]:
         """A Run is on the wire: what looks like it in the list may be its own."""
-        form = _form(model, params)
+        form = kind_of(model, params)
         self._on_wire[form] += 1
         try:
             yield
@@ -150,7 +156,7 @@ class Search:
         # Where nothing could be concluded, the service is not asked.
         if any(one.due <= _now() and self._is_off_wire(one.lost) for one in wanted):
             try:
-                rows = await self._list(oldest_of_interest([one.lost for one in wanted]))
+                rows = await self._list([one.lost for one in wanted])
                 known = await self._known(rows, {one.knower for one in wanted if one.knower})
             except WiroError as error:
                 failure = error
@@ -182,21 +188,28 @@ class Search:
         _settle(wanted, None)
 
     def _is_off_wire(self, lost: LostRun) -> bool:
-        return _form(lost.model, lost.params) not in self._on_wire
+        return kind_of(lost.model, lost.params) not in self._on_wire
 
-    async def _list(self, oldest: float) -> list[Task]:
-        """The newest rows, back to a unix time in seconds."""
-        rows: dict[str | None, Task] = {}
+    async def _list(self, lost: list[LostRun]) -> list[Task]:
+        """Of the newest rows, back to the oldest of these Runs, those that can be their tasks.
+
+        The others are not kept: a busy project lists thousands of tasks in that time.
+        """
+        oldest = oldest_of_interest(lost)
+        is_candidate = may_be_of(lost)
+        seen: set[str | None] = set()
+        rows: list[Task] = []
         start = 0
         while start < _MOST_ROWS:
             page = await self.api.call(build_list(start=start, limit=_PAGE_ROWS), decode_tasks)
             start += len(page)
-            fresh = {row.id or row.token: row for row in page} | rows
+            fresh = {row.id or row.token: row for row in page if (row.id or row.token) not in seen}
+            seen.update(fresh)
+            rows += filter(is_candidate, fresh.values())
             times = [row.created_at.timestamp() for row in page if row.created_at is not None]
-            if len(fresh) == len(rows) or (times and min(times) < oldest):
-                return [*fresh.values()]
-            rows = fresh
-        return [*rows.values()]
+            if not fresh or (times and min(times) < oldest):
+                break
+        return rows
 
     async def _known(self, rows: list[Task], knowers: set[Knower]) -> set[str | None]:
         names = frozenset(name for row in rows for name in (row.id, row.token) if name)
@@ -204,11 +217,6 @@ class Search:
         for knower in knowers:
             known |= await knower(names)
         return known
-
-
-def _form(model: str, params: JsonObject) -> tuple[str, str]:
-    """What a Run and the row of its task have in common."""
-    return model.casefold(), canonical_params(model, params)
 
 
 def _settle(wanted: _Wanted, task: Task | None) -> None:

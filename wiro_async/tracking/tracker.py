@@ -9,11 +9,20 @@ Rules:
 1. Every watch is looked at until it is terminal or given up, whether or not anybody awaits
    it: its slot has to come back.
 2. A look that fails is repeated later, with growing waits. The watch is given up after
-   `RetryPolicy.max_failed_looks` in a row, when the session is refused, or when the task's
-   own time is over. The task itself goes on at the service: the error names it.
-3. A task just made can be answered "not found" for a moment (wiro-api facts, "Status"): within
+   `RetryPolicy.max_failed_looks` in a row, or when the task's own time is over. The task itself
+   goes on at the service: the error names it.
+3. While the service answers nobody, looks wait and one at a time goes out as a probe
+   (`protocol.outage`). When it answers again they follow at the usual rate. The watches are
+   given up when that takes longer than `RetryPolicy.max_outage_seconds`.
+4. A refused session (401, codes 98 and 99: "stop" in the wiro-api facts) ends every watch at
+   once, each by name. Its tasks run on and can be watched again; one that is watched from
+   then on is looked at as ever, since an address that was refused can be allowed meanwhile.
+5. A 429 pauses the session. A wait that is longer than the session bears ends the watch that met
+   it; for the others the service is asked again after the longest pause.
+6. A task just made can be answered "not found" for a moment (wiro-api facts, "Status"): within
    its grace period that is a look like any other. After it a task that was never seen is not
-   there; of one that was seen running, "not found" is a look that failed.
+   there, if the service itself says so: a page of something before it (a bare 404) is a look
+   that failed, and so is "not found" for a task that was seen running.
 """
 
 from __future__ import annotations
@@ -21,6 +30,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import math
 from collections.abc import Awaitable
 from functools import partial
 
@@ -31,17 +41,24 @@ from wiro_async.errors import (
     AuthenticationFailed,
     NotFound,
     RateLimited,
-    SessionStateError,
-    TaskTimeout,
-    TaskUnreachable,
     WiroError,
 )
 from wiro_async.protocol.polling import PollSchedule
 from wiro_async.protocol.requests import build_detail
 from wiro_async.protocol.responses import Answer, decode_task
 from wiro_async.task import Task
+from wiro_async.tracking.endings import (
+    closed_around,
+    named,
+    timeout_of,
+    unanswered,
+    unreachable,
+)
 from wiro_async.tracking.watch import Watch
 
+# As many as `transport` has connections for: more would only wait there, and an outage that
+# shows in timeouts would have each task's look under way before anybody knows of it.
+_MOST_LOOKS = 64
 # How far ahead of the strict pace looks may run: a beat of them is cheaper than a trickle.
 _BURST_SECONDS = 0.1
 # "For a moment", with room for a service under load.
@@ -63,6 +80,9 @@ class Tracker:
     _scheduler: asyncio.Task[None] | None = field(init=False, default=None)
     _next_look_at: float = field(init=False, default=0.0)
     _is_closed: bool = field(init=False, default=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.api.on_recovered = self._wake.set
 
     def watch(
         self,
@@ -92,7 +112,7 @@ class Tracker:
             missing_until=now + _MISSING_GRACE_SECONDS if is_new or is_sure else now,
         )
         if self._is_closed:  # a Run outlived the closing: its task has a name all the same
-            watch.give_up(_closed_around(watch))
+            watch.give_up(closed_around(watch))
             return watch
         self._watches.add(watch)
         watch.call_when_done(lambda: self._watches.discard(watch))
@@ -117,7 +137,7 @@ class Tracker:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
         for watch in list(self._watches):
-            watch.give_up(_closed_around(watch))
+            watch.give_up(closed_around(watch))
 
     def _put(self, watch: Watch, due: float) -> None:
         watch.due_ticket = next(self._tickets)
@@ -140,28 +160,53 @@ class Tracker:
 
     def _start_due(self, now: float) -> float | None:
         """Start the looks that are due; when to come back, None for "when told"."""
-        while self._heap:
+        outage = self.api.patience.outage
+        until = self._drop_hopeless(now) if outage.is_on else math.inf
+        while self._heap and len(self._looks) < _MOST_LOOKS:
             due, ticket, watch = self._heap[0]
             if ticket != watch.due_ticket or watch.is_done:
                 heapq.heappop(self._heap)  # moved to another time, or no longer of interest
                 continue
-            ready = max(due, self._next_look_at - _BURST_SECONDS)
+            ready = max(due, self._next_look_at - _BURST_SECONDS, outage.next_look_at())
             if ready > now:
-                return ready
+                until = min(until, ready)
+                break
             heapq.heappop(self._heap)
             self._next_look_at = max(self._next_look_at, now) + 1 / self.max_looks_per_second
-            watch.due_ticket = None
-            watch.is_looking = True
-            look = asyncio.create_task(self._look(watch))
-            self._looks.add(look)
-            look.add_done_callback(partial(self._retire, watch))
-        return None
+            self._start(watch)
+        return None if until == math.inf else until
 
-    def _retire(self, watch: Watch, look: asyncio.Task[None]) -> None:
+    def _start(self, watch: Watch) -> None:
+        watch.due_ticket = None
+        watch.is_looking = True
+        look = asyncio.create_task(self._look(watch))
+        self._looks.add(look)
+        look.add_done_callback(partial(self._retire, watch, self.api.patience.outage.begin_look()))
+
+    def _drop_hopeless(self, now: float) -> float:
+        """In an outage no look goes out at a watch's end: end what is over; when the next is."""
+        outage = self.api.patience.outage
+        soonest = math.inf
+        for watch in [watch for watch in self._watches if not watch.is_looking]:
+            deadline = math.inf if watch.deadline is None else watch.deadline
+            given_up = outage.patience_ends_at(watch.started_at)
+            if now >= deadline:
+                watch.give_up(timeout_of(watch, now))
+            elif now >= given_up:
+                watch.give_up(unanswered(watch, outage.seconds_so_far(now), outage.reason))
+            else:
+                soonest = min(soonest, deadline, given_up)
+        return soonest
+
+    def _retire(self, watch: Watch, probe: int | None, look: asyncio.Task[None]) -> None:
         self._looks.discard(look)
+        now = asyncio.get_running_loop().time()
+        self.api.patience.outage.end_look(probe, now, self.api.dice())
+        # There is a place for a look again, and may be news of an outage.
+        self._wake.set()
         if not look.cancelled() and (bug := look.exception()) is not None:
             # Nobody awaits a look: without this the watch would wait for ever, and say nothing.
-            watch.give_up(_unreachable(watch, f"{type(bug).__name__}: {bug}"))
+            watch.give_up(unreachable(watch, f"{type(bug).__name__}: {bug}"))
 
     async def _look(self, watch: Watch) -> None:
         loop = asyncio.get_running_loop()
@@ -173,16 +218,19 @@ class Tracker:
         else:
             watch.failures = 0
             watch.see(task, loop.time())
-            wait = self.schedule.wait_seconds(loop.time() - watch.started_at, self.api.dice())
+            wait = self._regular_wait(watch, loop.time())
         watch.is_looking = False
         if watch.is_done:
             return
         if watch.deadline is not None and loop.time() >= watch.deadline:
-            watch.give_up(_timeout_of(watch, loop.time()))
+            watch.give_up(timeout_of(watch, loop.time()))
             return
         due = loop.time() + (0.0 if watch.wants_look else wait)
         watch.wants_look = False
         self._put(watch, due if watch.deadline is None else min(due, watch.deadline))
+
+    def _regular_wait(self, watch: Watch, now: float) -> float:
+        return self.schedule.wait_seconds(now - watch.started_at, self.api.dice())
 
     def _ask(self, watch: Watch) -> Awaitable[Task]:
         task_id, token = watch.task_id, watch.token
@@ -194,41 +242,28 @@ class Tracker:
 
     def _wait_after(self, watch: Watch, error: WiroError, now: float) -> float:
         """What a failed look means: how long to wait for the next, if the watch goes on."""
+        patience = self.api.patience
+        is_missing = isinstance(error, NotFound) and bool(error.reason)
         if isinstance(error, NotFound) and now < watch.missing_until:
             return self._first_wait()
-        watch.failures += 1
-        is_nowhere = isinstance(error, NotFound) and watch.task is None
-        if is_nowhere or isinstance(error, AuthenticationFailed):
-            watch.give_up(error)
-        elif isinstance(error, RateLimited) and self.api.pause_after(error, watch.failures):
-            return 0.0
-        elif isinstance(error, RateLimited) or watch.failures >= self.api.policy.max_failed_looks:
-            watch.give_up(_unreachable(watch, error.message))
-        return self.api.policy.backoff_seconds(watch.failures, self.api.dice())
+        if not patience.outage.is_on:
+            watch.failures += 1
+        if isinstance(error, AuthenticationFailed):
+            self._give_all_up(error)
+        elif is_missing and watch.task is None:
+            watch.give_up(named(watch, error))
+        elif isinstance(error, RateLimited):
+            if patience.pause_after(error, watch.failures, now, self.api.dice()):
+                return 0.0
+            watch.give_up(unreachable(watch, error.message))
+        elif watch.failures >= patience.policy.max_failed_looks:
+            watch.give_up(unreachable(watch, error.message))
+        regular = self._regular_wait(watch, now)
+        return patience.look_after(error, watch.failures, regular, self.api.dice())
 
-
-def _closed_around(watch: Watch) -> SessionStateError:
-    return SessionStateError(
-        f"the session was closed while {watch.describe()} was running; it goes on at "
-        "the service, and session.task(task_id=...) of another session finds it again"
-    )
-
-
-def _unreachable(watch: Watch, reason: str) -> TaskUnreachable:
-    return TaskUnreachable(
-        f"{watch.describe()}: its state could not be read, {watch.failures} times in a row; it may "
-        f"go on at the service. The last failure: {reason}",
-        task_id=watch.task_id,
-        token=watch.token,
-        task=watch.task,
-    )
-
-
-def _timeout_of(watch: Watch, now: float) -> TaskTimeout:
-    return TaskTimeout(
-        f"{watch.describe()}: not finished after {now - watch.started_at:.0f} s. It goes on at the "
-        "service and can be billed; session.task(task_id=...) watches it again",
-        task_id=watch.task_id,
-        token=watch.token,
-        task=watch.task,
-    )
+    def _give_all_up(self, error: AuthenticationFailed) -> None:
+        """The session is refused: another look would be too."""
+        for watch in list(self._watches):
+            watch.give_up(named(watch, error))
+        for look in self._looks - {asyncio.current_task()}:
+            look.cancel()

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from attrs import define, field
 
 from wiro_async.errors import WiroError
+from wiro_async.protocol.wording import clean_words
 from wiro_async.task import Task, TaskEvent
 
 
@@ -78,7 +79,9 @@ class Watch:
         self._readers.discard(reader)
 
     def see(self, task: Task, now: float) -> None:
-        """Take in a record from Task/Detail."""
+        """Take in a record from Task/Detail; nothing any more once it is done."""
+        if self.is_done:
+            return
         self.task_id = self.task_id or task.id
         self.token = self.token or task.token
         self.task = task
@@ -103,9 +106,9 @@ class Watch:
 
     def describe(self) -> str:
         """The task's names and its last known status, for messages."""
-        names = [f"task {self.task_id}"] if self.task_id else ["a task"]
-        names += [f"token {self.token}"] if self.token else []
-        names += [f"last seen in {self.task.status}"] if self.task else ["never seen"]
+        names = [f"task {clean_words(self.task_id)}"] if self.task_id else ["a task"]
+        names += [f"token {clean_words(self.token)}"] if self.token else []
+        names += [f"last seen in {clean_words(self.task.status)}"] if self.task else ["never seen"]
         return ", ".join(names)
 
     def _finish(self) -> None:

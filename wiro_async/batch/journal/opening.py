@@ -78,6 +78,7 @@ def open_store(path: Path) -> Store:
         sqlite3.Error: likewise.
     """
     undo = path.with_name(f"{path.name}-journal")
+    _check_places(path, undo)
     if not path.exists():
         if undo.exists():
             raise _damaged(path, f"it is gone, and {undo.name} that belongs to it is still there")
@@ -96,12 +97,29 @@ def open_store(path: Path) -> Store:
     return store
 
 
+def _check_places(path: Path, undo: Path) -> None:
+    """See that nothing but files stands where files belong; a pipe would be waited for."""
+    # A disk that is not there now: a journal begun in its place would have all of it paid again.
+    if path.is_symlink() and not path.exists():
+        raise JournalError(
+            f"the journal {path} is a link to a file that is not there: see to it that it is (is "
+            "a disk missing?), or, if there never was one, remove the link. Nothing was submitted"
+        )
+    for place in (path, undo):
+        if (place.exists() or place.is_symlink()) and not place.is_file():
+            raise JournalError(
+                f"the journal {place} is no file: move away what is there, or name another"
+            )
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() or log.is_symlink():
+        raise JournalError(
+            f"{log} stands beside the journal, and SQLite would take what is in it for a part of "
+            "it: no batch writes such a file. Move it away, and start the same batch again"
+        )
+
+
 def _recognise(path: Path) -> None:
     """See by a file's head that it is a journal of this version; SQLite does not touch it."""
-    if not path.is_file():
-        raise JournalError(
-            f"the journal {path} is no file: move away what is there, or name another"
-        )
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     if head[:16] != _MAGIC or head[68:72] != _APPLICATION_ID.to_bytes(4, "big"):

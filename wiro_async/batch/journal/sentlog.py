@@ -81,6 +81,8 @@ def read_log(path: Path) -> frozenset[tuple[int, int]] | None:
     """The items and attempts that went out in the run before; None if nobody can tell."""
     head = _head()
     try:
+        if not path.is_file():  # a pipe would be waited for
+            return None
         content = path.read_bytes()
     except OSError:
         return None

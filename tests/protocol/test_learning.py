@@ -1,0 +1,68 @@
+"""What a session learns of its models, and when."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from wiro_async.protocol.learning import Learned, Told
+from wiro_async.protocol.polling import PollSchedule
+
+FLUX = "black-forest-labs/flux-pro-1-1-ultra"
+
+
+def taught(count: int, seconds: float = 8.0) -> Learned:
+    waits = Learned()
+    for _ in range(count):
+        waits.note(FLUX, seconds * 0.98, seconds * 1.02)
+        if waits.wants_fit(FLUX):
+            waits.fit(FLUX, [])
+    return waits
+
+
+def test_a_schedule_that_was_told_is_kept_to() -> None:
+    schedule = PollSchedule(first_seconds=3, jitter=0)
+    waits = Told(schedule)
+    for _ in range(50):
+        waits.note(FLUX, 1.0, 1.1)
+        assert not waits.wants_fit(FLUX)
+    waits.fit(FLUX, [])
+    assert waits.wait_seconds(FLUX, 20.0, 0.5) == schedule.wait_seconds(20.0, 0.5)
+
+
+def test_an_unknown_model_is_looked_at_geometrically() -> None:
+    waits = Learned()
+    assert waits.wait_seconds(FLUX, 0.0, 0.5) == pytest.approx(0.4)
+    assert waits.wait_seconds(FLUX, 2.0, 0.5) == pytest.approx(0.5)
+
+
+def test_a_known_model_is_left_in_peace_until_it_may_be_done() -> None:
+    waits = taught(20)
+    first = waits.wait_seconds(FLUX, 0.0, 0.5)
+    assert first == 1.0  # no longer than that, ever
+    assert waits.wait_seconds(FLUX, 7.9, 0.5) < 0.4
+    assert waits.wait_seconds("another/model", 7.6, 0.5) > 0.9
+
+
+@pytest.mark.parametrize(("elapsed", "longest"), [(0.0, 1.0), (59.0, 1.0), (600.0, 10.0)])
+def test_nobody_is_left_waiting_for_long(elapsed: float, longest: float) -> None:
+    waits = taught(20, seconds=2000.0)
+    assert waits.wait_seconds(FLUX, elapsed, 0.5) == pytest.approx(longest)
+
+
+def test_it_is_reckoned_anew_at_first_often_and_later_seldom() -> None:
+    waits = Learned()
+    fits = []
+    for number in range(1, 1001):
+        waits.note(FLUX, 8.0, 8.1)
+        if waits.wants_fit(FLUX):
+            fits.append(number)
+            waits.fit(FLUX, [1.0])
+    assert fits[:6] == [5, 6, 7, 8, 9, 10]
+    assert len(fits) < 65
+    assert all(later - earlier <= 32 for earlier, later in pairwise(fits))
+
+
+def test_a_model_that_nobody_knows_wants_no_fit() -> None:
+    assert not Learned().wants_fit(None)
