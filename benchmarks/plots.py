@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+
+from benchmarks.figures import CPU_RATIO, LAG_SHARE, REQUESTS, Figures
 
 
 class Measured(Protocol):
@@ -39,11 +41,7 @@ class Measured(Protocol):
 
 def plot_soak(samples: Sequence[Measured], path: Path) -> None:
     """Draw memory, open files and tasks over time; the file's ending says in which format."""
-    matplotlib = import_module("matplotlib")
-    matplotlib.use("Agg")  # no window, wherever this runs
-    # The same numbers give the same file, byte for byte.
-    matplotlib.rcParams["svg.hashsalt"] = "soak"
-    pyplot = import_module("matplotlib.pyplot")
+    pyplot = _pyplot()
     minutes = [sample.seconds / 60 for sample in samples]
     figure, (memory, counts) = pyplot.subplots(2, sharex=True, figsize=(8, 5), layout="constrained")
     memory.plot(minutes, [sample.memory_mb for sample in samples], color="tab:blue")
@@ -58,9 +56,53 @@ def plot_soak(samples: Sequence[Measured], path: Path) -> None:
     counts.set_ylim(bottom=0)
     counts.set_xlabel("minutes")
     counts.legend(loc="center right", frameon=False)
-    for axes in (memory, counts):
+    _save(figure, path)
+
+
+def plot_clients(medians: Mapping[str, Figures], path: Path) -> None:
+    """Draw what each client asks for and what it gets: requests against lag, and its CPU."""
+    pyplot = _pyplot()
+    figure, (asked, used) = pyplot.subplots(
+        1, 2, figsize=(11, 5), layout="constrained", width_ratios=(3, 2)
+    )
+    names = [name for name, figures in medians.items() if LAG_SHARE in figures]
+    for name in names:
+        x, y = medians[name][REQUESTS], medians[name][LAG_SHARE]
+        asked.scatter(x, y, color=_color(name), zorder=2)
+        asked.annotate(name, (x, y), xytext=(5, 4), textcoords="offset points", fontsize=8)
+    asked.set_yscale("log")
+    asked.set_xlim(0, 1.25 * max(medians[name][REQUESTS] for name in names))
+    asked.set_xlabel("requests a task, of every kind")
+    asked.set_ylabel("lag p95 / duration")
+    drawn = [name for name in reversed(names) if CPU_RATIO in medians[name]]
+    used.barh(
+        drawn,
+        [medians[name][CPU_RATIO] for name in drawn],
+        color=[_color(name) for name in drawn],
+    )
+    used.tick_params(axis="y", labelsize=8)
+    used.set_xlabel("CPU a task / floor")
+    _save(figure, path)
+
+
+def _color(name: str) -> str:
+    if name == "floor" or name.startswith("plain"):
+        return "tab:gray"
+    return "tab:blue" if name.startswith("wiro") else "tab:orange"
+
+
+def _pyplot() -> Any:  # noqa: ANN401 - matplotlib's
+    matplotlib = import_module("matplotlib")
+    matplotlib.use("Agg")  # no window, wherever this runs
+    # The same numbers give the same file, byte for byte.
+    matplotlib.rcParams["svg.hashsalt"] = "wiro"
+    return import_module("matplotlib.pyplot")
+
+
+def _save(figure: Any, path: Path) -> None:  # noqa: ANN401 - matplotlib's
+    for axes in figure.axes:
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
-    pyplot.close(figure)
+    import_module("matplotlib.pyplot").close(figure)

@@ -169,7 +169,7 @@ def recording(canary: Canary) -> Iterator[Recorder]:
     recorder = Recorder(canary)
     root = logging.getLogger()
     levels = {name: logging.getLogger(name).level for name in ("", "asyncio", "wiro_async")}
-    root.addHandler(recorder)
+    others, root.handlers = root.handlers, [recorder]  # pytest's own would keep it all once more
     for name in levels:
         logging.getLogger(name).setLevel(logging.DEBUG)
     try:
@@ -179,7 +179,7 @@ def recording(canary: Canary) -> Iterator[Recorder]:
         for one in warned:
             recorder.hear("warning", f"{one.message} {one.filename} {one.source!r}")
     finally:
-        root.removeHandler(recorder)
+        root.handlers = others
         recorder.close()
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)

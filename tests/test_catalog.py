@@ -304,6 +304,21 @@ def test_a_value_is_shown_without_what_a_terminal_obeys(name: str, value: str) -
     assert len(str(error)) < 700
 
 
+@pytest.mark.parametrize("name", ["seed", "aspectRatio", "x" * 1_000_000], ids=brief)
+def test_only_short_words_are_compared(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[str] = []
+
+    def record(word: str, *_: object, **__: object) -> list[str]:
+        compared.append(word)
+        return []
+
+    monkeypatch.setattr("difflib.get_close_matches", record)
+    for value in ("y" * 1_000_000, "y" * 100):
+        refusal_of(FLUX, {"prompt": "a cat", name: value})
+    assert all(len(word) <= 200 for word in compared)
+    assert compared == (["y" * 100] if name == "aspectRatio" else [])
+
+
 @pytest.mark.parametrize("levels", [98, 99, 1000, 100_000])
 @pytest.mark.parametrize("wrap", [lambda value: [value], lambda value: {"x": value}])
 def test_a_value_is_as_deep_as_can_be_read(levels: int, wrap: Callable[[Any], Any]) -> None:

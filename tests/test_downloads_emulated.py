@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from attrs import frozen
+from attrs import evolve, frozen
 
 from tests.scripted_service import FLUX
 from wiro_async.emulator import Emulator, Fault
@@ -152,3 +152,27 @@ async def test_the_session_s_largest_output_is_heeded(tmp_path: Path) -> None:
         at.session._downloader.max_bytes = 10
         with pytest.raises(DownloadError, match="10 are the most"):
             await at.handle.download(tmp_path)
+
+
+async def test_a_success_that_lists_nothing_is_asked_for_once_more(tmp_path: Path) -> None:
+    async with scene([]) as here:
+        here.handle._watch.task = evolve(await here.handle, outputs=())
+        asked = here.emulator.books.requests["Task/Detail"]
+        (path,) = await here.handle.download(tmp_path)
+        assert here.is_whole(path)
+        assert here.emulator.books.requests["Task/Detail"] == asked + 1
+
+
+async def test_a_success_that_has_nothing_is_believed_then(tmp_path: Path) -> None:
+    async with scene([]) as here:
+        here.handle._watch.task = evolve(await here.handle, outputs=())
+        (task,) = here.emulator.books.tasks.values()
+        task.deleted = True
+        assert await here.handle.download(tmp_path) == []
+
+
+async def test_a_success_whose_record_cannot_be_had_again_is_believed_too(tmp_path: Path) -> None:
+    async with scene([]) as here:
+        here.handle._watch.task = evolve(await here.handle, outputs=())
+        here.emulator.add_fault(Fault(endpoint="Task/Detail", action="status", times=None))
+        assert await here.handle.download(tmp_path) == []

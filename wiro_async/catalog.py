@@ -274,6 +274,10 @@ def _shown(text: str) -> str:
 
 
 def _nearest(word: str, allowed: Iterable[str]) -> str:
+    if (
+        len(word) > _LONGEST_SHOWN
+    ):  # nothing is near it, and to compare it takes its size many times
+        return ""
     by_folded = {candidate.casefold(): candidate for candidate in allowed}
     close = difflib.get_close_matches(word.casefold(), by_folded, n=1)
     return f" (did you mean {by_folded[close[0]]!r}?)" if close else ""

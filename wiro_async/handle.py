@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import AsyncGenerator, Generator, Iterable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 
 from attrs import define, field
@@ -23,6 +23,7 @@ from wiro_async.errors import (
     TaskCancelled,
     TaskFailed,
     TaskTimeout,
+    WiroError,
 )
 from wiro_async.protocol.requests import build_cancel, build_delete_files, build_detail, build_kill
 from wiro_async.protocol.responses import Answer, decode_acknowledgement, decode_task
@@ -201,6 +202,8 @@ class TaskHandle:
             WiroError: whatever awaiting the task raises.
         """
         task = await self
+        if not task.outputs:
+            task = await self._with_outputs(task)
         name = stem or self.task_id or self.token or "task"
         return await self._downloader.save_all(task, directory, name, refresh=self._ask_again)
 
@@ -213,6 +216,17 @@ class TaskHandle:
         if self.token is None:
             await self.wait()  # the record names the token
         await self._api.call(build_delete_files(token=self.token or ""), decode_acknowledgement)
+
+    async def _with_outputs(self, task: Task) -> Task:
+        """The record, asked for once more: one that was spoilt must not cost a paid picture.
+
+        A success without outputs is possible, so what cannot be had now is not there.
+        """
+        with suppress(WiroError):
+            fresh = await self._ask_again()
+            if fresh.succeeded:
+                return fresh
+        return task
 
     async def _ask_again(self) -> Task:
         """The task's record as it is now: its urls expire, and then it has others."""

@@ -134,6 +134,7 @@ class Starter:
         watch = self.tracker.watch(
             task_id=started.task_id,
             token=started.token,
+            model=model,
             timeout_seconds=self.task_timeout_seconds,
             is_new=is_new,
             is_sure=slot is not None,

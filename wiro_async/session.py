@@ -30,6 +30,7 @@ from wiro_async.catalog import check_request
 from wiro_async.downloads import Downloader
 from wiro_async.errors import ConfigurationError, RunOutcomeUnknown, SessionStateError
 from wiro_async.handle import TaskHandle
+from wiro_async.protocol.learning import Learned, Told, Waits
 from wiro_async.protocol.matching import LostRun
 from wiro_async.protocol.polling import PollSchedule
 from wiro_async.protocol.prices import decode_tool, estimate_cost
@@ -38,9 +39,11 @@ from wiro_async.protocol.responses import Started, decode_tasks
 from wiro_async.protocol.retry import RetryPolicy
 from wiro_async.runs import LogKeeper, Starter, TaskKeeper
 from wiro_async.settings import (
+    Tracking,
     check_choice,
     check_positive,
     find_service,
+    find_socket_url,
 )
 from wiro_async.task import JsonObject, Task
 from wiro_async.tracking.search import Knower, Search
@@ -60,7 +63,8 @@ class WiroSession:
         max_in_flight: tasks that may run at once; fewer where the account allows fewer.
         max_downloads: outputs that are downloaded at once.
         max_looks_per_second: status requests per second, for all tasks together.
-        poll_schedule: when a task is looked at.
+        poll_schedule: when a task is looked at; without it, as is best for the model by what
+            the session has seen of its tasks.
         retry_policy: what is tried again, and how patiently.
         request_timeout_seconds: for one attempt of an API request, from connecting on.
         silence_timeout_seconds: without a byte while an output is downloaded.
@@ -72,6 +76,12 @@ class WiroSession:
         allow_http: let the base url be plain http to another machine too, where everybody on
             the way sees the key: for an emulator in a container of its own.
         max_output_bytes: the largest output that is downloaded.
+        tracking: who tells that a task may have ended; Task/Detail decides whatever it is. With
+            ``poll`` nobody does, each task is looked at; with ``sweep`` the list of tasks does
+            too, where many are in flight, and with ``socket`` the service's socket. ``auto``
+            is for all of them, each as far as it proves itself.
+        socket_url: where the service's socket is; without it `WIRO_SOCKET_URL`, else that of
+            the official service where that is the one in use.
 
     Raises:
         CredentialsError: if there is no key, or a secret without a key.
@@ -101,6 +111,8 @@ class WiroSession:
         trust_env: bool = False,
         allow_http: bool = False,
         max_output_bytes: int = 1 << 30,
+        tracking: Tracking = "auto",
+        socket_url: str | None = None,
     ) -> None:
         service = find_service(api_key, api_secret, base_url, os.environ, allow_http=allow_http)
         # Whoever reports an error with the variables of its frames must not find them here.
@@ -121,7 +133,7 @@ class WiroSession:
         self._max_in_flight = max_in_flight
         self._max_downloads = max_downloads
         self._max_looks_per_second = max_looks_per_second
-        self._schedule = poll_schedule or PollSchedule()
+        self._waits: Waits = Learned() if poll_schedule is None else Told(poll_schedule)
         self._policy = retry_policy or RetryPolicy()
         self._timeouts = Timeouts(
             request_seconds=request_timeout_seconds, silence_seconds=silence_timeout_seconds
@@ -131,6 +143,10 @@ class WiroSession:
         self._tools: dict[str, JsonObject] = {}
         self._trusts_environment = trust_env
         self._max_output_bytes = max_output_bytes
+        self._tracking = check_choice("tracking", tracking, get_args(Tracking))
+        self._socket_url = find_socket_url(
+            socket_url, self._base_url, os.environ, allow_http=allow_http
+        )
 
     def __repr__(self) -> str:
         state = "closed" if self._is_closed else "open" if self._loop else "not opened"
@@ -175,7 +191,7 @@ class WiroSession:
         )
         self._tracker = Tracker(
             api=self._api,
-            schedule=self._schedule,
+            waits=self._waits,
             max_looks_per_second=self._max_looks_per_second,
         )
         self._downloader = Downloader(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import TypeVar
+from typing import Literal, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 from attrs import frozen
@@ -23,6 +23,9 @@ from wiro_async.protocol.signing import Credentials
 T = TypeVar("T")
 
 DEFAULT_BASE_URL = "https://api.wiro.ai/v1"
+DEFAULT_SOCKET_URL = "wss://socket.wiro.ai/v1"
+
+Tracking: TypeAlias = Literal["auto", "poll", "sweep", "socket"]
 
 
 @frozen(kw_only=True)
@@ -120,6 +123,37 @@ def check_base_url(url: str, *, allow_http: bool = False) -> str:
             "--allow-http"
         )
     return url.rstrip("/")
+
+
+def find_socket_url(
+    socket_url: str | None,
+    base_url: str,
+    environment: Mapping[str, str],
+    *,
+    allow_http: bool = False,
+) -> str | None:
+    """Where the service's socket is: as the argument says, the environment, or the base url.
+
+    Returns:
+        The address; None where the base url is not the official one and nothing was said: of
+        another service it is not known that it has one.
+
+    Raises:
+        ConfigurationError: if it is not wss, or ws where plain http would be allowed.
+    """
+    said = (socket_url or environment.get("WIRO_SOCKET_URL") or "").strip()
+    if not said:
+        return DEFAULT_SOCKET_URL if base_url == DEFAULT_BASE_URL else None
+    scheme, colon, rest = said.partition(":")
+    as_http = {"wss": "https", "ws": "http"}.get(scheme.lower())
+    if as_http is None:
+        shown = "" if "@" in said else f" {said!r}"
+        raise ConfigurationError(
+            f"the socket url{shown} cannot be used: it has to begin with wss:// (ws:// only for "
+            f"this machine), such as {DEFAULT_SOCKET_URL}"
+        )
+    checked = check_base_url(f"{as_http}{colon}{rest}", allow_http=allow_http)
+    return f"ws{checked.removeprefix('http')}"
 
 
 def check_positive(name: str, value: float | Decimal) -> None:

@@ -145,17 +145,57 @@ class Task:
 
 
 @frozen(kw_only=True)
-class TaskEvent:
-    """One change of a task's status, as a status stream tells it.
+class Progress:
+    """How far a model is, as it tells itself; what it does not tell is None.
 
-    `elapsed_seconds` counts, by the session's clock, from when the session began to watch
-    the task to when this was seen; what the service's clock says stands in `task`.
+    Attributes:
+        percentage: from 0 to 100.
+        step: the step that it is at.
+        steps: how many there are.
+        speed: in the unit of `speed_type`.
+        speed_type: such as ``it/s``.
+        elapsed_seconds: what this run has taken so far.
+        remaining_seconds: the model's own estimate.
+    """
+
+    percentage: float | None = None
+    step: int | None = None
+    steps: int | None = None
+    speed: float | None = None
+    speed_type: str | None = None
+    elapsed_seconds: float | None = None
+    remaining_seconds: float | None = None
+
+
+@frozen(kw_only=True)
+class TaskEvent:
+    """One change of a task's status, or news of its work, as a status stream tells it.
+
+    A change of status has none of `progress`, `log`, `text` and `thinking`, or comes with the
+    first of them. News comes by websocket only, and only while the task runs: what it says is the
+    service's word on the way, and Task/Detail's record decides in the end.
+
+    Attributes:
+        status: the last status that was told.
+        outcome: what that means.
+        task: the last record that was read, with that status; where none was read yet, one that
+            holds nothing but the status and the task's names.
+        elapsed_seconds: by the session's clock, from when the session began to watch the task to
+            when this was seen; what the service's clock says stands in `task`.
+        progress: how far the model is.
+        log: a line of the model's output or of its errors.
+        text: all that a language model has answered so far.
+        thinking: all that it has thought so far.
     """
 
     status: str
     outcome: Outcome
     task: Task
     elapsed_seconds: float
+    progress: Progress | None = None
+    log: str | None = None
+    text: str | None = None
+    thinking: str | None = None
 
     @property
     def task_id(self) -> str | None:

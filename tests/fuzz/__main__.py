@@ -21,6 +21,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from tests.fuzz.laws import memory_place
 from tests.fuzz.targets import TARGETS
 
 ROOT = Path(__file__).parents[2]
@@ -78,7 +79,7 @@ def run_target(name: str, options: argparse.Namespace, keep: Path) -> Run:
     """Drive one target in a process of its own, and see what it left behind."""
     before = set(keep.glob(f"{name}-*"))
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="fuzz-", dir=memory_place()) as scratch:
         child = (sys.executable, "-m", "tests.fuzz.child", options.engine, name)
         told = (f"{options.seconds}", f"{options.seed}", str(keep))
         try:

@@ -16,7 +16,7 @@ from tests.batch.journal.stage import MIXED_ITEMS, NAME, Held, make_mixed, read
 from tests.batch.source_cases import FLUX
 from tests.fuzz.answers import noise
 from tests.fuzz.draws import TEXTS, Draw
-from tests.fuzz.laws import Target, check_words, require
+from tests.fuzz.laws import Target, check_words, memory_place, require
 from wiro_async.batch.journal.entries import Entry
 from wiro_async.batch.journal.opening import open_store
 from wiro_async.batch.journal.sentlog import log_path, read_log, start_log
@@ -25,9 +25,7 @@ from wiro_async.batch.journal.writer import open_journal
 from wiro_async.batch.requests import BatchRequest
 from wiro_async.errors import InvalidRequest, JournalError
 
-# In memory where there is such a place: what is fuzzed is bytes, not the disk's flushes.
-_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
-_FOLDER = TemporaryDirectory(prefix="fuzz-", dir=_MEMORY if _MEMORY.is_dir() else None)
+_FOLDER = TemporaryDirectory(prefix="fuzz-", dir=memory_place())
 # All the names that a journal has anything to do with.
 _NAMES = (
     *(NAME, f"{NAME}.lock", f"{NAME}.sent", f"{NAME}-journal"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from attrs import frozen
 
@@ -50,6 +52,16 @@ def check_words(error: WiroError) -> None:
     require(bool(error.message.strip()), "an error says nothing")
     require(len(error.message) <= _LONGEST_MESSAGE, "an error says more than anybody reads")
     require(bool(repr(error)), "an error cannot be shown")
+
+
+def memory_place() -> Path | None:
+    """Where to put files that need not last: in memory, where there is such a place.
+
+    What is fuzzed is bytes, not the disk's flushes. Whoever set TMPDIR knows better, and clears up
+    after a process that is killed.
+    """
+    memory = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
+    return memory if "TMPDIR" not in os.environ and memory.is_dir() else None
 
 
 def is_text(value: str | None) -> bool:

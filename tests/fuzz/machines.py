@@ -20,6 +20,7 @@ from wiro_async.errors import (
     TaskUnreachable,
 )
 from wiro_async.protocol.converter import make_converter
+from wiro_async.protocol.learning import Learned
 from wiro_async.protocol.limits import InFlightController, RequestPace
 from wiro_async.protocol.matching import SKEW_SECONDS, LostRun, match_runs, oldest_of_interest
 from wiro_async.protocol.polling import PollSchedule
@@ -58,6 +59,26 @@ def _check_wait(schedule: PollSchedule, elapsed_seconds: float, dice: float) -> 
     most = schedule.max_seconds * (1 + schedule.jitter)
     # The last digit of a sum of floats, or of an integer that no float holds, counts for nothing.
     require(wait <= most * (1 + 1e-9), f"a wait of {wait}, and {most} is the longest")
+
+
+def check_learning(data: bytes) -> None:
+    """Whatever is seen of the ends of tasks, the waits that are learned can be waited."""
+    draw = Draw(data)
+    learned = Learned()
+    for _ in range(draw.below(64)):
+        model = draw.pick(("o/m", None))
+        scale = draw.pick((1.0, 1e-9, 1e9, 0.0))
+        age, later = draw.below(2**16) * scale, draw.below(2**12) * scale
+        match draw.below(4):
+            case 0 | 1:
+                learned.note(model, age, age + later)
+            case 2:
+                if learned.wants_fit(model):
+                    learned.fit(model, [age, later, 0.0][: draw.below(4)])
+            case _:
+                wait = learned.wait_seconds(model, age, draw.fraction())
+                require(_is_wait(wait), f"a wait of {wait}")
+                require(wait > 0 or age > 0, "no wait at all")
 
 
 def check_limits(data: bytes) -> None:
@@ -223,6 +244,7 @@ MACHINES = (
             b"\1\0\2\1\0\2" * 3,
         ],
     ),
+    _machine("learning", check_learning, 100),
     _machine("limits", check_limits, 80),
     _machine("pace", check_pace, 80),
     Target(

@@ -8,8 +8,10 @@ from tests.fuzz.laws import Target
 from tests.fuzz.machines import MACHINES
 from tests.fuzz.names import NAMES
 from tests.fuzz.sources import SOURCES
+from tests.fuzz.urls import URLS
 from tests.fuzz.wires import WIRES
 
 TARGETS: dict[str, Target] = {
-    target.name: target for target in (*ANSWERS, *NAMES, *SOURCES, *JOURNALS, *MACHINES, *WIRES)
+    target.name: target
+    for target in (*ANSWERS, *NAMES, *SOURCES, *JOURNALS, *MACHINES, *URLS, *WIRES)
 }

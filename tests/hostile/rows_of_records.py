@@ -165,7 +165,7 @@ ROWS = (
         phases=(Phase.EVER,),
         file=File(content=b"", suffix=""),
         advice=Advice(
-            "believes the record",
+            "asks for the record once more, and believes it then",
             "`succeeded`, counted in the summary as without any output",
             "look at the task's record in `results.jsonl`",
         ),

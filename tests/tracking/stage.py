@@ -19,6 +19,7 @@ from wiro_async.errors import (
     OutcomeUnknown,
     WiroError,
 )
+from wiro_async.protocol.learning import Told
 from wiro_async.protocol.polling import PollSchedule
 from wiro_async.protocol.responses import Answer
 from wiro_async.protocol.retry import RetryPolicy
@@ -54,7 +55,7 @@ def set_up(
 ) -> Stage:
     transport = ScriptedTransport(script)
     api = make_api(transport, policy=policy)
-    return Stage(transport, api, Tracker(api=api, schedule=schedule, max_looks_per_second=rate))
+    return Stage(transport, api, Tracker(api=api, waits=Told(schedule), max_looks_per_second=rate))
 
 
 @define

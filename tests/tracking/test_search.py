@@ -144,7 +144,14 @@ def test_short_pages_are_read_to_the_row(page_rows: int) -> None:
 def test_a_page_that_comes_again_and_again_is_the_end() -> None:
     project = ProjectList([[*many(150), A]], ignores_start=True)
     assert find(project, lost()) == ([None], 25)
-    assert project.starts == [0, 100] * 4
+    assert project.starts == [0, 100, 200] * 4
+
+
+def test_a_page_that_was_moved_on_by_new_tasks_does_not_end_the_reading() -> None:
+    # A page comes again at the place of the next one: so many tasks were made meanwhile.
+    other = row("2", parameters={"prompt": "a hen"})
+    project = ProjectList([[other, other, A]], page_rows=1)
+    assert find(project, lost()) == (["1"], 15)
 
 
 def test_rows_from_before_the_run_end_the_reading() -> None:
@@ -261,3 +268,9 @@ def test_a_knower_that_breaks_is_heard_of_and_breaks_nobody_else() -> None:
         assert await search.find(lost())
 
     run_virtual(scenario())
+
+
+def test_a_row_with_an_impossible_time_does_not_end_the_reading() -> None:
+    junk = row("9", None, createtime="17", parameters=None)
+    project = ProjectList([[junk, A]], page_rows=1)
+    assert find(project, lost()) == (["1"], 15)

@@ -48,6 +48,7 @@ from wiro_async.batch.record import earlier_item
 from wiro_async.batch.requests import BatchRequest
 from wiro_async.batch.results import BatchItem, BatchSummary, ItemStatus
 from wiro_async.batch.runner import Choices, Runner
+from wiro_async.batch.streak import Streak
 from wiro_async.errors import OutputDirectoryError, SessionStateError, WiroError
 from wiro_async.task import JsonObject
 
@@ -175,6 +176,15 @@ class Batch:
         """
         return None if self._group is None or self._is_over else self._pipeline.gate.paused_by
 
+    @property
+    def unanswered_seconds(self) -> float:
+        """For how long the service has answered nobody, seconds; nought while it does.
+
+        The batch goes on by itself when it answers again. Tasks that run are given up, for the
+        next run of the batch, after `RetryPolicy.max_outage_seconds`.
+        """
+        return 0.0 if self._is_over else self._runner.statistics.unanswered_seconds
+
     async def wait(self) -> BatchSummary:
         """Let everything end, and give the summary.
 
@@ -238,6 +248,7 @@ class Batch:
                 stop=self.stop,
                 now=_now,
             ),
+            streak=Streak(self.stop),
             in_flight=asyncio.Semaphore(self._max_in_flight),
             check_in_place=papers.check_in_place,
             stop=self.stop,

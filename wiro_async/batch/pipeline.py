@@ -28,6 +28,7 @@ from wiro_async.batch.purse import Purse
 from wiro_async.batch.record import earlier_item, error_facts, file_facts, is_whole
 from wiro_async.batch.results import BatchItem, ItemStatus, status_of
 from wiro_async.batch.runner import STOPPING, Choices, Runner
+from wiro_async.batch.streak import Streak
 from wiro_async.catalog import scalar_text
 from wiro_async.crashpoints import passing
 from wiro_async.errors import (
@@ -63,6 +64,7 @@ class Pipeline:
     choices: Choices
     purse: Purse
     gate: Gate
+    streak: Streak
     in_flight: asyncio.Semaphore
     check_in_place: Callable[[], None]
     stop: Callable[[WiroError], None]
@@ -237,6 +239,7 @@ class Pipeline:
             request = progress.request
             with self._stoppable():
                 await self.gate.wait_open()
+                await self.streak.wait_over()
                 await self.purse.reserve(progress.position, request.model or "", request.params)
 
     async def _start(self, progress: Progress) -> TaskHandle | None:
@@ -257,6 +260,8 @@ class Pipeline:
             raise progress.unknown
         if progress.handle is None:
             self.purse.release(progress.position)
+        else:
+            self.streak.note_known()
         return progress.handle
 
     @contextmanager
@@ -270,7 +275,10 @@ class Pipeline:
 
     async def _not_started(self, progress: Progress, error: WiroError) -> None:
         """Note a refusal that will be the same another time; what only came now stays planned."""
-        if isinstance(error, RunOutcomeUnknown) or progress.handle is not None:
+        if isinstance(error, RunOutcomeUnknown):
+            self.streak.note_unknown()
+            return
+        if progress.handle is not None:
             return
         self.purse.release(progress.position)
         if progress.state is State.PLANNED and isinstance(error, _REFUSALS):
@@ -283,6 +291,8 @@ class Pipeline:
             Paused: if not; its item goes back to where nothing is set aside for it.
         """
         self.gate.check()
+        if self.streak.is_long:
+            raise Paused("the answers of too many Runs in a row were lost")
         try:
             self.check_in_place()
         except OutputDirectoryError as error:
@@ -316,10 +326,13 @@ class Pipeline:
         passing("item.before_search")
         task = await self._find(progress, error)
         if task is not None:
+            self.streak.note_known()
             progress.unknown = None
             await progress.move(State.SUBMITTED, task_id=task.id, token=task.token)
             passing("item.found")
             return None
+        if progress.unknown is not None:  # of this run: what an earlier one left says nothing
+            self.streak.note_in_vain(error)
         match self.choices.on_unknown:
             case "resubmit" if not (progress.is_resubmitted or self.is_stopped):
                 progress.unknown = None

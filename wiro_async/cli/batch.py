@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
 
-from attrs import frozen
+from attrs import define, frozen
 
 from wiro_async.batch.engine import Batch
 from wiro_async.batch.journal.entries import JOURNAL_NAME
@@ -37,6 +37,12 @@ _PAUSED = (
     "command goes on later)"
 )
 _AGAIN = "there is room on the disk again: it goes on"
+_SILENCE_SECONDS = 5.0
+_UNANSWERED = (
+    "the service answers nothing: it is asked again and again, a few times a minute, and what it "
+    "has made is not lost (Ctrl-C stops it; the same command goes on later)"
+)
+_ANSWERED_AGAIN = "the service answers again: it goes on"
 
 
 @frozen(kw_only=True)
@@ -134,17 +140,32 @@ def _how_to_resume() -> str:
     return f"nothing is lost, and nothing is paid twice; go on with: {again}"
 
 
+@define
+class _Notice:
+    """A line when something begins, and one when it is over."""
+
+    show: Show
+    over: str
+    is_told: bool = False
+
+    def look(self, begun: str | None) -> None:
+        """Tell of it where it has begun, or is over, since the last look."""
+        if self.is_told != (begun is not None):
+            self.is_told = begun is not None
+            self.show.tell(begun or self.over)
+
+
 @asynccontextmanager
 async def _telling_pauses(batch: Batch, show: Show) -> AsyncIterator[None]:
-    """Say when a full disk pauses the batch, and when it goes on."""
-    is_paused = False
+    """Say when a full disk or a service that is not there holds the batch up, and when no more."""
+    disk, service = _Notice(show, _AGAIN), _Notice(show, _ANSWERED_AGAIN)
 
     def look() -> None:
-        nonlocal is_paused
         reason = batch.paused_by
-        if is_paused != (reason is not None):
-            is_paused = not is_paused
-            show.tell(_AGAIN if reason is None else f"{reason.message}: {_PAUSED}")
+        disk.look(None if reason is None else f"{reason.message}: {_PAUSED}")
+        silence = batch.unanswered_seconds
+        service.look(_UNANSWERED if silence >= _SILENCE_SECONDS else None)
+        if disk.is_told or service.is_told:
             show.update(batch)
 
     async def go_on_looking() -> None:

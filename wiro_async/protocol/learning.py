@@ -33,8 +33,17 @@ _LONGEST_WAIT_SHARE = 1 / 60
 class Waits(Protocol):
     """When to look at the tasks of a session."""
 
-    def wait_seconds(self, model: str | None, elapsed_seconds: float, dice: float) -> float:
-        """How long to wait before the next look at a task, whose model may not be known."""
+    def wait_seconds(
+        self, model: str | None, elapsed_seconds: float, dice: float, stretch: float = 1.0
+    ) -> float:
+        """How long to wait before the next look at a task, whose model may not be known.
+
+        Args:
+            model: the slug.
+            elapsed_seconds: the task's age.
+            dice: a random number from 0 to 1.
+            stretch: by which factor looks have to be fewer than they would be best.
+        """
         ...
 
     def wants_fit(self, model: str | None) -> bool:
@@ -56,10 +65,12 @@ class Told:
 
     schedule: PollSchedule
 
-    def wait_seconds(self, model: str | None, elapsed_seconds: float, dice: float) -> float:
+    def wait_seconds(
+        self, model: str | None, elapsed_seconds: float, dice: float, stretch: float = 1.0
+    ) -> float:
         """As the schedule says, whatever the model."""
         del model
-        return self.schedule.wait_seconds(elapsed_seconds, dice)
+        return self.schedule.wait_seconds(elapsed_seconds, dice) * stretch
 
     def wants_fit(self, model: str | None) -> bool:
         """Never."""
@@ -86,12 +97,17 @@ class Learned:
 
     _models: dict[str | None, _Model] = field(init=False, factory=dict)
 
-    def wait_seconds(self, model: str | None, elapsed_seconds: float, dice: float) -> float:
+    def wait_seconds(
+        self, model: str | None, elapsed_seconds: float, dice: float, stretch: float = 1.0
+    ) -> float:
         """What is best for the model as far as it is known, and never long."""
         known = self._models.get(model)
-        schedule = _UNKNOWN if known is None or known.schedule is None else known.schedule
+        if known is None or known.schedule is None:
+            wait = _UNKNOWN.wait_seconds(elapsed_seconds, dice) * stretch
+        else:
+            wait = known.schedule.wait_seconds(elapsed_seconds, dice, stretch)
         longest = max(_LONGEST_WAIT_SECONDS, _LONGEST_WAIT_SHARE * elapsed_seconds)
-        return min(schedule.wait_seconds(elapsed_seconds, dice), longest)
+        return min(wait, longest * stretch)
 
     def wants_fit(self, model: str | None) -> bool:
         """Whether a good share of what is known of the model is new."""

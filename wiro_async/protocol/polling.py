@@ -54,6 +54,8 @@ TAIL_INDEX = 2 * PRICE / 0.25**2
 _FIRST_SHARE = 0.02
 _STEP = 1.1
 _STEPS = 115
+# Beyond any meaning, and small enough that no product of two of them is infinite.
+_LARGEST = 1e100
 
 
 @frozen(kw_only=True)
@@ -81,7 +83,7 @@ class PollSchedule:
         }
         for name, (is_right, allowed) in checks.items():
             value = getattr(self, name)
-            if not is_right or not math.isfinite(value):
+            if not is_right or not value <= _LARGEST:
                 raise ConfigurationError(
                     f"{name} of a poll schedule is {value}: it has to be {allowed} and finite"
                 )
@@ -98,7 +100,7 @@ class PollSchedule:
 
     def faster(self, factor: float) -> PollSchedule:
         """The same schedule for a service that runs `factor` times as fast."""
-        if not 0 < factor < math.inf:
+        if not 0 < factor <= _LARGEST:
             raise ConfigurationError(
                 f"a poll schedule cannot be {factor} times as fast: above 0 and finite is meant"
             )
@@ -123,9 +125,16 @@ class LearnedSchedule:
     phases: tuple[float, ...]
     jitter: float = 0.1
 
-    def wait_seconds(self, elapsed_seconds: float, dice: float) -> float:
-        """How long to wait before the next look, as `PollSchedule.wait_seconds`."""
-        step = 1 + self.jitter * (2 * dice - 1)
+    def wait_seconds(self, elapsed_seconds: float, dice: float, stretch: float = 1.0) -> float:
+        """How long to wait before the next look, as `PollSchedule.wait_seconds`.
+
+        Args:
+            elapsed_seconds: the time since the task was started.
+            dice: a random number from 0 to 1.
+            stretch: how many looks of the rule one is to stand for: a price that is `stretch`
+                squared as high.
+        """
+        step = stretch * (1 + self.jitter * (2 * dice - 1))
         phase = _read(self.ages, self.phases, elapsed_seconds)
         return _read(self.phases, self.ages, phase + step) - elapsed_seconds
 

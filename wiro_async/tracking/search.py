@@ -47,6 +47,9 @@ _MOST_READINGS = 4
 _PAGE_ROWS = 100
 # With it a list of any length is read to an end, even one that does not tell times.
 _MOST_ROWS = 20_000
+_STALE_PAGES = 2
+# 2020: an earlier time is a number that was meant otherwise, and not the end of what is new.
+_NO_TASK_BEFORE = 1_577_836_800.0
 # Names of tasks that this session started; the older ones are older than any lost Run's time.
 _MOST_REMEMBERED = 20_000
 
@@ -199,15 +202,18 @@ class Search:
         is_candidate = may_be_of(lost)
         seen: set[str | None] = set()
         rows: list[Task] = []
-        start = 0
-        while start < _MOST_ROWS:
+        start = stale_pages = 0
+        # One page with nothing new can be the last one, moved on by tasks that were made while it
+        # was asked for again; two of them are a service that knows no pages.
+        while start < _MOST_ROWS and stale_pages < _STALE_PAGES:
             page = await self.api.call(build_list(start=start, limit=_PAGE_ROWS), decode_tasks)
             start += len(page)
             fresh = {row.id or row.token: row for row in page if (row.id or row.token) not in seen}
             seen.update(fresh)
             rows += filter(is_candidate, fresh.values())
             times = [row.created_at.timestamp() for row in page if row.created_at is not None]
-            if not fresh or (times and min(times) < oldest):
+            stale_pages = 0 if fresh else stale_pages + 1
+            if not page or any(_NO_TASK_BEFORE < one < oldest for one in times):
                 break
         return rows
 

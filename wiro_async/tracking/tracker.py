@@ -1,8 +1,8 @@
 """One scheduler a session for all its tasks.
 
-The tracker keeps the watches in a heap by the time of their next look, takes the ones that
+The tracker keeps the watches in an agenda by the time of their next look, takes the ones that
 are due (the longest due first, never faster than `max_looks_per_second`), and looks. There is
-one waiting coroutine for all of them; only a look that is under way has a task of its own.
+one timer for all of them; only a look that is under way has an asyncio task.
 
 Rules:
 
@@ -23,15 +23,17 @@ Rules:
    its grace period that is a look like any other. After it a task that was never seen is not
    there, if the service itself says so: a page of something before it (a bare 404) is a look
    that failed, and so is "not found" for a task that was seen running.
+7. Hints never decide: whoever hears of a task otherwise (a list of tasks, a socket, a callback)
+   can bring its look forward (`look_now`) or put it off (`vouch`), and Task/Detail says how it
+   stands.
 """
 
 from __future__ import annotations
 
 import asyncio
-import heapq
-import itertools
+import contextvars
 import math
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Set
 from functools import partial
 
 from attrs import define, field
@@ -43,10 +45,11 @@ from wiro_async.errors import (
     RateLimited,
     WiroError,
 )
-from wiro_async.protocol.polling import PollSchedule
+from wiro_async.protocol.learning import Waits
 from wiro_async.protocol.requests import build_detail
 from wiro_async.protocol.responses import Answer, decode_task
 from wiro_async.task import Task
+from wiro_async.tracking.agenda import Agenda
 from wiro_async.tracking.endings import (
     closed_around,
     named,
@@ -67,28 +70,44 @@ _MISSING_GRACE_SECONDS = 30.0
 
 @define(eq=False)
 class Tracker:
-    """The scheduler. Made with its session, on the session's event loop."""
+    """The scheduler. Made with its session, on the session's event loop.
+
+    Attributes:
+        waits: when to look.
+        on_watch: called with each watch that begins.
+        on_look: called with the watch after each look that brought a record.
+    """
 
     api: Api
-    schedule: PollSchedule
+    waits: Waits
     max_looks_per_second: float
-    _heap: list[tuple[float, int, Watch]] = field(init=False, factory=list)
-    _tickets: itertools.count[int] = field(init=False, factory=itertools.count)
-    _wake: asyncio.Event = field(init=False, factory=asyncio.Event)
+    on_watch: list[Callable[[Watch], None]] = field(init=False, factory=list)
+    on_look: list[Callable[[Watch], None]] = field(init=False, factory=list)
+    _agenda: Agenda = field(init=False)
     _watches: set[Watch] = field(init=False, factory=set)
     _looks: set[asyncio.Task[None]] = field(init=False, factory=set)
-    _scheduler: asyncio.Task[None] | None = field(init=False, default=None)
+    # A look is the session's own: it keeps nothing alive of whoever has started the task.
+    _context: contextvars.Context = field(init=False, factory=contextvars.copy_context)
+    _alarm: asyncio.TimerHandle | None = field(init=False, default=None)
+    _alarm_at: float = field(init=False, default=math.inf)
     _next_look_at: float = field(init=False, default=0.0)
     _is_closed: bool = field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
-        self.api.on_recovered = self._wake.set
+        self._agenda = Agenda(self.max_looks_per_second)
+        self.api.on_recovered = self._wake_now
+
+    @property
+    def watches(self) -> Set[Watch]:
+        """All that is watched now; it changes with every await."""
+        return self._watches
 
     def watch(
         self,
         *,
         task_id: str | None,
         token: str | None,
+        model: str | None = None,
         timeout_seconds: float | None = None,
         is_new: bool = True,
         is_sure: bool = False,
@@ -98,6 +117,7 @@ class Tracker:
         Args:
             task_id: its id, where it is known.
             token: its token, where it is known.
+            model: the slug that it was made with, where that is known.
             timeout_seconds: when to give up; None for never.
             is_new: whether it was made just now; one that is not is looked at at once.
             is_sure: whether there is such a task, even if the service does not show it yet; of a
@@ -108,6 +128,8 @@ class Tracker:
             started_at=now,
             task_id=task_id,
             token=token,
+            model=model,
+            is_new=is_new,
             deadline=None if timeout_seconds is None else now + timeout_seconds,
             missing_until=now + _MISSING_GRACE_SECONDS if is_new or is_sure else now,
         )
@@ -115,70 +137,87 @@ class Tracker:
             watch.give_up(closed_around(watch))
             return watch
         self._watches.add(watch)
-        watch.call_when_done(lambda: self._watches.discard(watch))
-        first = now + self._first_wait() if is_new else now
-        self._put(watch, first if watch.deadline is None else min(first, watch.deadline))
-        if self._scheduler is None:
-            self._scheduler = asyncio.create_task(self._run(), name="wiro_async tracker")
+        watch.call_when_done(partial(self._forget, watch))
+        self._put(watch, now, *(self._regular_wait(watch, now) if is_new else (0.0, 0.0)))
+        for listener in self.on_watch:
+            listener(watch)
         return watch
 
     def look_now(self, watch: Watch) -> None:
         """Bring the next look forward: something said that the task may have moved."""
-        if watch.is_looking:
-            watch.wants_look = True
-        elif not watch.is_done:
-            self._put(watch, asyncio.get_running_loop().time())
+        if watch.is_done:
+            return
+        watch.wants_look = True
+        if not watch.is_looking:
+            self._put(watch, asyncio.get_running_loop().time(), 0.0)
+
+    def vouch(self, watch: Watch, seconds: float) -> None:
+        """Put the next look off: somebody says that the task runs, and will speak up again.
+
+        A look that is under way goes on, and so does one that was asked for by `look_now`.
+
+        Args:
+            watch: the task that was spoken of; of others nothing was said.
+            seconds: for how long from now no look is needed, unless it was due later anyway.
+        """
+        until = asyncio.get_running_loop().time() + seconds
+        watch.vouched_until = max(watch.vouched_until, until)
 
     async def aclose(self) -> None:
         """End all looks; what is still watched is told so, by name."""
         self._is_closed = True
-        running = [*self._looks, *([self._scheduler] if self._scheduler else [])]
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        looks = [*self._looks]
+        for look in looks:
+            look.cancel()
+        await asyncio.gather(*looks, return_exceptions=True)
+        if self._alarm is not None:
+            self._alarm.cancel()
         for watch in list(self._watches):
             watch.give_up(closed_around(watch))
 
-    def _put(self, watch: Watch, due: float) -> None:
-        watch.due_ticket = next(self._tickets)
-        heapq.heappush(self._heap, (due, watch.due_ticket, watch))
-        if self._heap[0][1] == watch.due_ticket:
-            self._wake.set()
+    def _forget(self, watch: Watch) -> None:
+        self._watches.discard(watch)
+        self._agenda.drop(watch)
 
-    def _first_wait(self) -> float:
-        return self.schedule.wait_seconds(0.0, self.api.dice())
+    def _put(self, watch: Watch, now: float, wait: float, stretch: float = 0.0) -> None:
+        self._set_alarm(self._agenda.put(watch, now, wait, stretch=stretch))
 
-    async def _run(self) -> None:
+    def _wake_now(self) -> None:
+        self._set_alarm(asyncio.get_running_loop().time())
+
+    def _set_alarm(self, at: float) -> None:
+        if at >= self._alarm_at or self._is_closed:
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_at = at
         loop = asyncio.get_running_loop()
-        while True:
-            self._wake.clear()
-            next_at = self._start_due(loop.time())
-            timer = None if next_at is None else loop.call_at(next_at, self._wake.set)
-            await self._wake.wait()
-            if timer is not None:
-                timer.cancel()
+        self._alarm = loop.call_at(at, self._wake, context=self._context)
 
-    def _start_due(self, now: float) -> float | None:
-        """Start the looks that are due; when to come back, None for "when told"."""
+    def _wake(self) -> None:
+        # A timer may go off a hair before its time.
+        now = max(asyncio.get_running_loop().time(), self._alarm_at)
+        self._alarm, self._alarm_at = None, math.inf
+        next_at = self._start_due(now)
+        if next_at < math.inf:
+            self._set_alarm(next_at)
+
+    def _start_due(self, now: float) -> float:
+        """Start the looks that are due; when to come back, infinity for "when told"."""
         outage = self.api.patience.outage
         until = self._drop_hopeless(now) if outage.is_on else math.inf
-        while self._heap and len(self._looks) < _MOST_LOOKS:
-            due, ticket, watch = self._heap[0]
-            if ticket != watch.due_ticket or watch.is_done:
-                heapq.heappop(self._heap)  # moved to another time, or no longer of interest
-                continue
+        while len(self._looks) < _MOST_LOOKS:
+            due = self._agenda.next_due(now)
             ready = max(due, self._next_look_at - _BURST_SECONDS, outage.next_look_at())
             if ready > now:
-                until = min(until, ready)
-                break
-            heapq.heappop(self._heap)
+                return min(until, ready)
             self._next_look_at = max(self._next_look_at, now) + 1 / self.max_looks_per_second
-            self._start(watch)
-        return None if until == math.inf else until
+            self._start(self._agenda.take())
+        return until
 
     def _start(self, watch: Watch) -> None:
-        watch.due_ticket = None
         watch.is_looking = True
+        watch.wants_look = False
         look = asyncio.create_task(self._look(watch))
         self._looks.add(look)
         look.add_done_callback(partial(self._retire, watch, self.api.patience.outage.begin_look()))
@@ -199,11 +238,11 @@ class Tracker:
         return soonest
 
     def _retire(self, watch: Watch, probe: int | None, look: asyncio.Task[None]) -> None:
+        outage, now = self.api.patience.outage, asyncio.get_running_loop().time()
+        outage.end_look(probe, now, self.api.dice())
+        if len(self._looks) >= _MOST_LOOKS or outage.is_on or probe is not None:
+            self._set_alarm(now)  # there is a place for a look again, or news of the outage
         self._looks.discard(look)
-        now = asyncio.get_running_loop().time()
-        self.api.patience.outage.end_look(probe, now, self.api.dice())
-        # There is a place for a look again, and may be news of an outage.
-        self._wake.set()
         if not look.cancelled() and (bug := look.exception()) is not None:
             # Nobody awaits a look: without this the watch would wait for ever, and say nothing.
             watch.give_up(unreachable(watch, f"{type(bug).__name__}: {bug}"))
@@ -214,23 +253,31 @@ class Tracker:
         try:
             task = await self._ask(watch)
         except WiroError as error:
-            wait = self._wait_after(watch, error, loop.time())
+            wait, stretch = self._wait_after(watch, error, loop.time()), 0.0
         else:
             watch.failures = 0
             watch.see(task, loop.time())
-            wait = self._regular_wait(watch, loop.time())
+            for listener in self.on_look:
+                listener(watch)
+            wait, stretch = self._regular_wait(watch, loop.time())
         watch.is_looking = False
         if watch.is_done:
             return
         if watch.deadline is not None and loop.time() >= watch.deadline:
             watch.give_up(timeout_of(watch, loop.time()))
             return
-        due = loop.time() + (0.0 if watch.wants_look else wait)
-        watch.wants_look = False
-        self._put(watch, due if watch.deadline is None else min(due, watch.deadline))
+        if watch.wants_look:
+            self._put(watch, loop.time(), 0.0)
+        else:
+            self._put(watch, loop.time(), wait, stretch)
 
-    def _regular_wait(self, watch: Watch, now: float) -> float:
-        return self.schedule.wait_seconds(now - watch.started_at, self.api.dice())
+    def _regular_wait(self, watch: Watch, now: float) -> tuple[float, float]:
+        """The wait that is best now, and by which factor it is longer than it would like to be."""
+        stretch = self._agenda.stretch
+        # How old one is that was not made here is not known: what its model takes is no guide.
+        model = watch.model if watch.is_new else None
+        age = now - watch.started_at
+        return self.waits.wait_seconds(model, age, self.api.dice(), stretch), stretch
 
     def _ask(self, watch: Watch) -> Awaitable[Task]:
         task_id, token = watch.task_id, watch.token
@@ -245,7 +292,7 @@ class Tracker:
         patience = self.api.patience
         is_missing = isinstance(error, NotFound) and bool(error.reason)
         if isinstance(error, NotFound) and now < watch.missing_until:
-            return self._first_wait()
+            return self.waits.wait_seconds(None, 0.0, self.api.dice())
         if not patience.outage.is_on:
             watch.failures += 1
         if isinstance(error, AuthenticationFailed):
@@ -258,7 +305,7 @@ class Tracker:
             watch.give_up(unreachable(watch, error.message))
         elif watch.failures >= patience.policy.max_failed_looks:
             watch.give_up(unreachable(watch, error.message))
-        regular = self._regular_wait(watch, now)
+        regular, _ = self._regular_wait(watch, now)
         return patience.look_after(error, watch.failures, regular, self.api.dice())
 
     def _give_all_up(self, error: AuthenticationFailed) -> None:

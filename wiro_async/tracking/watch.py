@@ -7,6 +7,7 @@ any number of readers, each with a queue of its own, so that none holds up anoth
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 
 from attrs import define, field
@@ -18,11 +19,29 @@ from wiro_async.task import Task, TaskEvent
 
 @define(eq=False)
 class Watch:
-    """What is known of one task, and who wants to know more."""
+    """What is known of one task, and who wants to know more.
+
+    Attributes:
+        started_at: when it began to be watched, by the event loop's clock; with `is_new` that is
+            when it was made.
+        model: the slug that it was made with, where that is known.
+        deadline: when it is given up.
+        missing_until: up to when "not found" says nothing.
+        task: its last record.
+        looks: how many looks were begun.
+        failures: how many of the last ones failed.
+        due_ticket: which entry of the agenda is its own.
+        wanted: how many looks a second it would like.
+        vouched_until: up to when somebody else has vouched for it.
+        seen_running_at: when the last look began that showed it running.
+        wants_look: whether it is to be looked at whatever else is said.
+    """
 
     started_at: float
     task_id: str | None = None
     token: str | None = None
+    model: str | None = None
+    is_new: bool = True
     deadline: float | None = None
     missing_until: float = 0.0
     task: Task | None = None
@@ -30,6 +49,9 @@ class Watch:
     looks: int = 0
     failures: int = 0
     due_ticket: int | None = None
+    wanted: float = 0.0
+    vouched_until: float = -math.inf
+    seen_running_at: float | None = None
     is_looking: bool = False
     wants_look: bool = False
     _readers: set[asyncio.Queue[TaskEvent | None]] = field(factory=set)

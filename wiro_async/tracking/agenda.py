@@ -1,0 +1,108 @@
+"""Whose turn is it? The watches by the time of their next look.
+
+Rules:
+
+1. Looks fall on a beat: a wait is rounded to the nearest beat, of which it has at least twenty.
+   Beats are halves, quarters and so on of the longest one, so looks that are due at about the
+   same time are due together, and one waking of the event loop serves many of them: in an idle
+   loop that is a good part of what a look costs.
+2. The ceiling of looks a second holds by stretching: where the looks that all waits together
+   would come to are more, every new wait is longer by the same factor (`protocol.polling` tells
+   why that is best). The sum runs along: a watch that waits adds what it would like a second.
+3. Somebody else's word puts a look off (`vouch`): it is heeded when the look would be due, so a
+   thousand words cost next to nothing. A look that was asked for (`wants_look`) is not put off.
+
+Knows no clock: `now` is the event loop's time.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+
+from attrs import define, field
+
+from wiro_async.tracking.watch import Watch
+
+_LONGEST_BEAT = 0.05
+_BEATS_A_WAIT = 20
+_SHORTEST_WAIT = 1e-4
+
+
+@define(eq=False)
+class Agenda:
+    """The watches that wait for their next look."""
+
+    max_looks_per_second: float
+    _heap: list[tuple[float, int, Watch]] = field(init=False, factory=list)
+    _tickets: itertools.count[int] = field(init=False, factory=itertools.count)
+    _wanted: float = field(init=False, default=0.0)
+
+    @property
+    def stretch(self) -> float:
+        """By which factor waits are longer than they would be if looks cost nothing."""
+        return max(1.0, self._wanted / self.max_looks_per_second)
+
+    def put(self, watch: Watch, now: float, wait: float, *, stretch: float = 0.0) -> float:
+        """Write down a watch's next look; what stood there of it counts no more.
+
+        Args:
+            watch: whose look it is.
+            now: the time.
+            wait: how many seconds from now it is due; at the watch's deadline at the latest.
+            stretch: by which factor that wait is longer than the watch would like; nought where
+                it is none of its regular ones.
+
+        Returns:
+            When it is due.
+        """
+        self.drop(watch)
+        watch.wanted = stretch / max(wait, _SHORTEST_WAIT)
+        self._wanted += watch.wanted
+        due = now if wait <= 0 else on_beat(now, wait)
+        if watch.deadline is not None:
+            due = min(due, watch.deadline)
+        watch.due_ticket = next(self._tickets)
+        heapq.heappush(self._heap, (due, watch.due_ticket, watch))
+        return due
+
+    def drop(self, watch: Watch) -> None:
+        """Strike out a watch's next look, if it has one."""
+        watch.due_ticket = None
+        self._wanted = max(0.0, self._wanted - watch.wanted)
+        watch.wanted = 0.0
+
+    def next_due(self, now: float) -> float:
+        """When the first look is due; infinity if none is."""
+        while self._heap:
+            due, ticket, watch = self._heap[0]
+            if ticket != watch.due_ticket:
+                heapq.heappop(self._heap)  # moved to another time, or no longer of interest
+            elif due <= now < _put_off_to(watch):
+                heapq.heappop(self._heap)
+                self.put(watch, now, _put_off_to(watch) - now, stretch=1.0)
+            else:
+                return due
+        self._wanted = 0.0  # what rounding left of the sum
+        return math.inf
+
+    def take(self) -> Watch:
+        """Take out the watch whose look `next_due` has named."""
+        _, _, watch = heapq.heappop(self._heap)
+        self.drop(watch)
+        return watch
+
+
+def on_beat(now: float, wait: float) -> float:
+    """The beat that is nearest to the end of a wait, never before it began."""
+    halvings = max(0, math.ceil(math.log2(_LONGEST_BEAT * _BEATS_A_WAIT / wait)))
+    beat = _LONGEST_BEAT / 2**halvings
+    return max(now, round((now + wait) / beat) * beat)
+
+
+def _put_off_to(watch: Watch) -> float:
+    if watch.wants_look:
+        return -math.inf
+    until = watch.vouched_until
+    return until if watch.deadline is None else min(until, watch.deadline)
