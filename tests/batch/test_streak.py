@@ -59,3 +59,12 @@ def test_those_that_are_sent_again_are_no_way_around_it(tmp_path: Path) -> None:
     ended = run_batch(world, tmp_path, MANY, max_in_flight=2, on_unknown="resubmit")
     assert len(world.times("/Run")) <= 2 * LONGEST + 2
     assert isinstance(ended.summary.stopped_by, RunOutcomeUnknown)
+
+
+def test_lost_ones_of_a_batch_that_goes_well_are_no_row(tmp_path: Path) -> None:
+    """Their searches end one after another when everything else has."""
+    lost: Losses = dict.fromkeys(MANY[::3], ("not made",))
+    assert len(lost) > LONGEST
+    ended = run_batch(LossyWorld(lost), tmp_path, MANY, max_in_flight=40)
+    assert ended.statuses.count(UNKNOWN) == len(lost)
+    assert ended.summary.stopped_by is None

@@ -70,7 +70,8 @@ def test_a_thousand_tasks_share_the_looks_and_one_timer() -> None:
     for first, at in enumerate(looks):
         assert bisect(looks, at + 0.999) - first <= 112  # a second's looks and one burst
     busy = bisect(looks, 60) - bisect(looks, 20)
-    assert busy >= 0.95 * 100 * 40
+    # They age together: all want less than at the looks that the sum was made of.
+    assert busy >= 0.75 * 100 * 40
 
 
 def test_the_longest_due_is_looked_at_first() -> None:

@@ -276,7 +276,7 @@ class Pipeline:
     async def _not_started(self, progress: Progress, error: WiroError) -> None:
         """Note a refusal that will be the same another time; what only came now stays planned."""
         if isinstance(error, RunOutcomeUnknown):
-            self.streak.note_unknown()
+            progress.lost_row = self.streak.note_unknown()
             return
         if progress.handle is not None:
             return
@@ -331,8 +331,7 @@ class Pipeline:
             await progress.move(State.SUBMITTED, task_id=task.id, token=task.token)
             passing("item.found")
             return None
-        if progress.unknown is not None:  # of this run: what an earlier one left says nothing
-            self.streak.note_in_vain(error)
+        self.streak.note_in_vain(progress.lost_row, error)
         match self.choices.on_unknown:
             case "resubmit" if not (progress.is_resubmitted or self.is_stopped):
                 progress.unknown = None

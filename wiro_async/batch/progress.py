@@ -38,6 +38,8 @@ class Progress:
     files: tuple[SavedFile, ...] = ()
     check: Callable[[], None] | None = None
     """What a Run has to pass at the last moment; raises where it may not go out."""
+    lost_row: int | None = None
+    """In which row of lost Runs (`batch.streak`) its own is; None if it is in none."""
     tries: int = field(init=False, default=0)
     is_resubmitted: bool = field(init=False, default=False)
 

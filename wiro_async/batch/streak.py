@@ -8,8 +8,8 @@ for a picture that nobody gets. So:
 1. After so many in a row, with not one answer between them, no Run goes out until those have been
    looked for.
 2. One that is found, or any Run that is answered with a task, ends the row.
-3. If as many were looked for in vain in a row, the batch stops, resumably: what they made is found
-   by the next run, if it shows then.
+3. If as many of one row were looked for in vain, the batch stops, resumably: what they made is
+   found by the next run, if it shows then.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ class Streak:
     """The row of one batch; made on its event loop."""
 
     stop: Callable[[WiroError], None]
+    _row: int = field(init=False, default=0)
     _unknown: int = field(init=False, default=0)
     _in_vain: int = field(init=False, default=0)
     _over: asyncio.Event = field(init=False, factory=asyncio.Event)
@@ -39,19 +40,24 @@ class Streak:
         """Whether no Run is to go out."""
         return self._unknown >= LONGEST
 
-    def note_unknown(self) -> None:
-        """The answer of a Run was lost."""
+    def note_unknown(self) -> int:
+        """The answer of a Run was lost; the number of the row that it is in."""
         self._unknown += 1
         if self.is_long:
             self._over.clear()
+        return self._row
 
     def note_known(self) -> None:
         """A Run was answered with a task, or the task of a lost one was found."""
-        self._unknown = self._in_vain = 0
-        self._over.set()
+        if self._unknown:
+            self._row += 1
+            self._unknown = self._in_vain = 0
+            self._over.set()
 
-    def note_in_vain(self, error: RunOutcomeUnknown) -> None:
-        """A lost Run was looked for, and nothing was found."""
+    def note_in_vain(self, row: int | None, error: RunOutcomeUnknown) -> None:
+        """A lost Run of that row was looked for, and nothing was found."""
+        if row != self._row:
+            return
         self._in_vain += 1
         if self._in_vain >= LONGEST:
             self.stop(
