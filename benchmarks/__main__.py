@@ -12,8 +12,8 @@ same round. Figures:
 * CPU a task: of the client's process, in milliseconds, imports not counted;
 * kB a task in flight: by which the peak of its memory grew, imports not counted.
 
-    pip install -e '.[emulator]' -r benchmarks/peers.txt
-    python -m benchmarks                              # all but the long ones: most of an hour
+    pip install -e '.[benchmarks]' -r benchmarks/peers.txt
+    python -m benchmarks                              # all but the long ones: 45 minutes
     python -m benchmarks --quick                      # a smoke test without peers
     python -m benchmarks --only short hot --rounds 5
     python -m benchmarks --only scale-1k scale-10k scale-100k
@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 import platform
 import sys
 import tempfile
@@ -39,8 +40,10 @@ from benchmarks.arms import Job
 from benchmarks.backend import Kind, backend
 from benchmarks.contender import EVERYBODY, call, is_installed
 from benchmarks.figures import FINISHED, Figures, judge, medians, with_ratio
+from benchmarks.peer_service import MODEL
 from benchmarks.settings import FLOOR, PROMISES, SETTINGS, Setting, quick
 from benchmarks.tables import figures_table, promises_table
+from wiro_async import SourceOptions, check_source
 
 _PROMPTS = Path("docs/examples/prompts.csv")
 _PACKAGES = ("aiohttp", "fal-client", "replicate", "runwayml", "httpx")
@@ -112,9 +115,8 @@ def _prepare(setting: Setting, options: argparse.Namespace) -> Setting:
     if options.quick:
         setting = quick(setting)
     elif setting.takes_file:
-        from wiro_async import check_source  # noqa: PLC0415 - where a file is wanted
-
-        setting = evolve(setting, tasks=check_source(options.file).requests)
+        source = SourceOptions(model=MODEL)
+        setting = evolve(setting, tasks=check_source(options.file, source).requests)
     names = [name for name in setting.arms if not options.arms or name in {FLOOR, *options.arms}]
     for name in names:
         if not is_installed(EVERYBODY[name]):
@@ -134,7 +136,7 @@ def _hold(setting: Setting, options: argparse.Namespace) -> dict[str, Figures]:
     measured = contest.run()
     print(
         f"\n{setting.title}: {setting.tasks:,} tasks, {setting.in_flight:,} in flight, median "
-        f"{setting.median:g} s; medians of {rounds} rounds\n"
+        f"{setting.median:g} s; {'one round' if rounds == 1 else f'medians of {rounds} rounds'}\n"
     )
     print("\n".join(figures_table(measured, setting.columns, setting.tasks)), flush=True)
     for name, errors in contest.errors.items():
@@ -145,7 +147,10 @@ def _hold(setting: Setting, options: argparse.Namespace) -> dict[str, Figures]:
 
 
 def _versions() -> str:
-    shown = [f"Python {platform.python_version()}", platform.system()]
+    shown = [f"Python {platform.python_version()}", f"{platform.system()}, {os.cpu_count()} cores"]
+    if hasattr(os, "getloadavg"):  # Windows has none
+        # All that is measured here keeps a service and a client busy: about 2.
+        shown.append(f"load {os.getloadavg()[2]:.1f}")
     for package in _PACKAGES:
         try:
             shown.append(f"{package} {version(package)}")
@@ -167,7 +172,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="a file for a picture of the first table")
     options = parser.parse_args()
     if options.plot is not None and importlib.util.find_spec("matplotlib") is None:
-        parser.error("--plot needs matplotlib: pip install -r benchmarks/peers.txt")
+        parser.error("--plot needs matplotlib: pip install -e '.[benchmarks]'")
     if options.quick and options.only == usual:
         options.only = ["short", "hot"]
     measured = {name: _hold(_prepare(SETTINGS[name], options), options) for name in options.only}

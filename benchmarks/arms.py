@@ -30,6 +30,8 @@ _TERMINAL = {"task_postprocess_end", "task_cancel", "task_error"}
 # So many requests at once keep any service on this machine busy.
 _FLOOR_CONNECTIONS = 200
 _LOOKS_PER_SECOND = 1_000.0
+# The emulator's own defaults.
+_SIGMA, _WORLD_SEED = 0.5, 0
 
 
 @define
@@ -80,8 +82,8 @@ class Job:
     def prompts(self) -> Iterable[Any]:
         """Give what is to be run, as this library takes it."""
         if self.file is not None:
-            read = import_module("wiro_async").read_requests
-            requests: Iterable[Any] = read(self.file)
+            ours = import_module("wiro_async")
+            requests: Iterable[Any] = ours.read_requests(self.file, ours.SourceOptions(model=MODEL))
             return requests
         return map(prompt_of, range(self.tasks))
 
@@ -119,7 +121,7 @@ class Arm:
 
 def prompt_of(number: int) -> str:
     """Give the prompt of a task: each arm has the same ones."""
-    return f"prompt number {number}"
+    return f"picture number {number}"
 
 
 async def crowd(job: Job, one: One) -> None:
@@ -186,21 +188,22 @@ class _Hand:
         (self.job.out / f"{number}.png").write_bytes(picture)
 
 
+def foresee(prompt: str, params: Mapping[str, str], median: float) -> float:
+    """Know how long a task will take at the emulator, in seconds."""
+    model = CATALOG[MODEL]
+    seed = model.value("seed", params)
+    return chance.lognormal(median, _SIGMA, "duration", _WORLD_SEED, model.slug, prompt, seed)
+
+
 async def run_floor(job: Job) -> None:
     """Know in advance when each task ends."""
-    model = CATALOG[MODEL]
-
-    def foresee(prompt: str, params: Mapping[str, str]) -> float:
-        seed = model.value("seed", params)
-        return chance.lognormal(job.median, 0.5, "duration", 0, model.slug, prompt, seed)
-
     connector = aiohttp.TCPConnector(limit=_FLOOR_CONNECTIONS)
     async with aiohttp.ClientSession(connector=connector) as http:
         hand = _Hand(job, http)
 
         async def one(number: int, prompt: str, params: Mapping[str, str], leave: Leave) -> str:
             task_id = await hand.start(prompt, params)
-            await asyncio.sleep(foresee(prompt, params))
+            await asyncio.sleep(foresee(prompt, params, job.median))
             record = await hand.look_until_terminal(task_id, 0.001)
             leave()
             await hand.fetch(record, number)

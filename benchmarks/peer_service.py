@@ -43,19 +43,22 @@ class PeerService:
 
     Attributes:
         median_seconds: the median of the tasks' durations.
+        clock: seconds since whenever.
         base_url: ``http://127.0.0.1:port``, once it is entered.
         socket_url: "": none of the clients wants one.
     """
 
     median_seconds: float
+    clock: Callable[[], float] = time.monotonic
     base_url: str = field(init=False, default="")
     socket_url: str = field(init=False, default="")
     _world: World = field(init=False)
     _shelf: Shelf = field(init=False, factory=lambda: Shelf(0))
-    _born: float = field(init=False, factory=time.monotonic)
+    _born: float = field(init=False)
     _runner: web.AppRunner = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._born = self.clock()
         self._world = World(
             Terms(epoch=time.time(), balance=_BALANCE, median_seconds=self.median_seconds)
         )
@@ -90,7 +93,7 @@ class PeerService:
         self._shelf.clear()
 
     def _now(self) -> float:
-        return time.monotonic() - self._born
+        return self.clock() - self._born
 
     def _submitting(self, show: _Shown) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def handle(request: web.Request) -> web.Response:

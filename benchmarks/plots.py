@@ -59,6 +59,65 @@ def plot_soak(samples: Sequence[Measured], path: Path) -> None:
     _save(figure, path)
 
 
+class Account(Protocol):
+    """How an account stands at one moment, as its service sees it."""
+
+    @property
+    def seconds(self) -> float:
+        """Since the service was opened."""
+        ...
+
+    @property
+    def limit(self) -> int | None:
+        """Tasks that may run at once; None for any number."""
+        ...
+
+    @property
+    def in_flight(self) -> int:
+        """Tasks that run."""
+        ...
+
+    @property
+    def made(self) -> int:
+        """Tasks made so far."""
+        ...
+
+    @property
+    def rejected(self) -> int:
+        """Runs that were rejected so far, by code 96."""
+        ...
+
+    @property
+    def limited(self) -> int:
+        """Requests that were answered 429 so far."""
+        ...
+
+
+def plot_controller(name: str, samples: Sequence[Account], path: Path) -> None:
+    """Draw the stated limit, what runs, and what was rejected, over time."""
+    pyplot = _pyplot()
+    pyplot.rcParams["svg.fonttype"] = "none"  # text as text: there are many of these pictures
+    ran = [sample for sample in samples if sample.made]
+    ran = ran[:: max(1, len(ran) // 300)]
+    seconds = [sample.seconds - ran[0].seconds for sample in ran]
+    figure, (places, refused) = pyplot.subplots(
+        2, sharex=True, figsize=(8, 4.5), layout="constrained", height_ratios=(2, 1)
+    )
+    places.plot(seconds, [sample.in_flight for sample in ran], label="in flight")
+    limits = [float("nan") if sample.limit is None else sample.limit for sample in ran]
+    places.step(seconds, limits, where="post", color="black", linestyle=":", label="stated limit")
+    places.set_ylim(bottom=0)
+    places.set_title(name, loc="left")
+    places.legend(frameon=False)
+    refused.step(seconds, [sample.rejected for sample in ran], where="post", label="rejected (96)")
+    refused.step(seconds, [sample.limited for sample in ran], where="post", label="429")
+    refused.set_ylim(0, max(10.0, 1.2 * max(ran[-1].rejected, ran[-1].limited)))
+    refused.set_xlabel("seconds")
+    refused.set_ylabel("so far")
+    refused.legend(loc="upper left", frameon=False)
+    _save(figure, path)
+
+
 def plot_clients(medians: Mapping[str, Figures], path: Path) -> None:
     """Draw what each client asks for and what it gets: requests against lag, and its CPU."""
     pyplot = _pyplot()

@@ -13,7 +13,6 @@ from benchmarks.arms import ARMS
 from benchmarks.figures import (
     CPU,
     CPU_RATIO,
-    FINISHED,
     LAG,
     LAG_MEDIAN,
     LAG_SHARE,
@@ -50,6 +49,7 @@ class Setting:
         is_long: whether it is left out unless asked for.
         rounds: how many at most; as many as are asked for if None.
         limit: an arm's seconds; what is asked for if None.
+        takes_file: whether its prompts come out of a file.
     """
 
     title: str
@@ -108,7 +108,8 @@ SETTINGS: Mapping[str, Setting] = {
         in_flight=2_000,
         median=8.0,
         arms=(FLOOR, *_PLAIN, _LOOKS, _SWEEPS, _PUSH, "wiro_async, auto", *PEERS),
-        columns=(*_SPEED[:3], LAG, LAG_SHARE, CPU, CPU_RATIO, MEMORY, SERVICE, FINISHED),
+        columns=(*_SPEED[:3], LAG, LAG_SHARE, CPU, CPU_RATIO, MEMORY, SERVICE),
+        rounds=1,
     ),
     "file": Setting(
         title="a file of prompts with the settings that nobody has set, and a journal",
@@ -116,6 +117,7 @@ SETTINGS: Mapping[str, Setting] = {
         in_flight=100,
         median=8.0,
         arms=(FLOOR, "wiro_async as it comes", "the same, no socket"),
+        rounds=1,
         limit=1_200.0,
         takes_file=True,
     ),

@@ -55,6 +55,6 @@ def promises_table(
         value = measured.get(promise.setting, {}).get(promise.arm, {}).get(promise.figure)
         if value is not None:
             verdict = "reached" if value <= promise.bound else "missed"
-            numbers = (write_number(promise.bound), write_number(value))
+            numbers = (f"{promise.bound:g}", write_number(value))
             rows.append([promise.setting, promise.arm, promise.figure, *numbers, verdict])
     return table(rows, ["setting", "client", "figure", "at most", "measured", ""])

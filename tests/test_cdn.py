@@ -16,9 +16,9 @@ from tests.dialling import Directory, dialled, resolve_as
 from tests.loopback import Connection, answering, serve
 from tests.wire import FAST, assert_clean
 from wiro_async.cdn import Cdn
-from wiro_async.connections import Timeouts
 from wiro_async.errors import AddressRefused, TransportError
 from wiro_async.session import WiroSession
+from wiro_async.timeouts import Timeouts
 
 __all__ = ["dialled", "resolve_as"]
 

@@ -69,7 +69,7 @@ def silent() -> ScriptedTransport:
 
 
 async def opened(monkeypatch: pytest.MonkeyPatch) -> WiroSession:
-    monkeypatch.setattr("wiro_async.session.Transport", lambda **_: silent())
+    monkeypatch.setattr("wiro_async.transport.Transport", lambda **_: silent())
     session = make_session()
     await session.open()
     return session

@@ -42,8 +42,9 @@ async def test_an_answer_is_read_to_its_end(request_: Request) -> None:
     assert b"content-type: application/json" in head.lower()
 
 
-async def test_a_refused_connection_is_not_sent() -> None:
-    error = await failure_of(f"http://127.0.0.1:{loopback.free_port()}/v1")
+@pytest.mark.parametrize("request_", [RUN, DETAIL], ids=["run", "read"])
+async def test_a_refused_connection_is_not_sent(request_: Request) -> None:
+    error = await failure_of(f"http://127.0.0.1:{loopback.free_port()}/v1", request_)
     assert type(error) is RequestNotSent
     assert "nothing was written" in error.evidence
     assert "could not be reached" in error.message
@@ -175,7 +176,7 @@ async def test_a_run_does_not_take_the_connection_of_a_read() -> None:
 async def test_waiting_for_a_connection_does_not_count_against_the_timeout(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "_READ_CONNECTIONS", 1)
+    monkeypatch.setattr(module, "_MOST_CONNECTIONS", 1)
 
     async def behave(connection: Connection) -> None:
         while await connection.read_request():
@@ -186,6 +187,45 @@ async def test_waiting_for_a_connection_does_not_count_against_the_timeout(
         answers = await asyncio.gather(*[transport.send(DETAIL, SIGNED) for _ in range(5)])
     assert [answer.http_status for answer in answers] == [200] * 5
     assert len(server.connections) == 1
+
+
+@pytest.mark.parametrize(
+    ("in_flight", "connections"), [(1, 64), (100, 100), (10_000, 256)], ids=str
+)
+@pytest.mark.parametrize("is_later", [False, True], ids=["at once", "later"])
+async def test_there_are_as_many_connections_as_tasks_in_flight_within_bounds(
+    in_flight: int, connections: int, *, is_later: bool
+) -> None:
+    wanted, most = 300, 0
+    all_wait, go_on = asyncio.Event(), asyncio.Event()
+
+    async def behave(connection: Connection) -> None:
+        nonlocal most
+        await connection.read_request()
+        most += 1
+        if most == connections:
+            all_wait.set()
+        await go_on.wait()
+        await connection.write(loopback.JSON_ANSWER)
+
+    async with serve(behave) as server:
+        transport = Transport(
+            base_url=server.base_url, timeouts=Timeouts(), connections=1 if is_later else in_flight
+        )
+        if is_later:
+            transport.make_room(in_flight)
+        await transport.open()
+        try:
+            sending = [asyncio.create_task(transport.send(DETAIL, SIGNED)) for _ in range(wanted)]
+            await all_wait.wait()
+            await asyncio.sleep(0.05)
+            assert most == connections
+        finally:
+            for task in sending:
+                task.cancel()
+            go_on.set()
+            await asyncio.gather(*sending, return_exceptions=True)
+            await transport.aclose()
 
 
 async def test_no_cookie_comes_back() -> None:

@@ -16,7 +16,7 @@ from wiro_async.session import WiroSession
 async def joined(transport: ScriptedTransport, **options: object) -> AsyncIterator[WiroSession]:
     """An open session whose requests go to `transport`."""
     session = make_session(**options)
-    with mock.patch("wiro_async.session.Transport", return_value=transport):
+    with mock.patch("wiro_async.transport.Transport", return_value=transport):
         await session.open()
     try:
         yield session
@@ -25,6 +25,7 @@ async def joined(transport: ScriptedTransport, **options: object) -> AsyncIterat
 
 
 def make_session(**options: object) -> WiroSession:
+    options.setdefault("tracking", "poll")  # nothing else is joined to the other side
     return WiroSession(KEY, SECRET, **options)  # type: ignore[arg-type] # handed on as they came
 
 

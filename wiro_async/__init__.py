@@ -45,7 +45,8 @@ from wiro_async.handle import TaskHandle, as_completed
 from wiro_async.protocol.polling import PollSchedule
 from wiro_async.protocol.retry import RetryPolicy
 from wiro_async.session import WiroSession
-from wiro_async.task import Outcome, Output, Task, TaskEvent, TaskStatus
+from wiro_async.task import Outcome, Output, Progress, Task, TaskEvent, TaskStatus
+from wiro_async.tracking.webhook import WebhookReceiver
 
 __version__ = "0.1.0"
 
@@ -73,6 +74,7 @@ __all__ = [
     "OutputDirectoryError",
     "OutputUnavailable",
     "PollSchedule",
+    "Progress",
     "RateLimited",
     "RequestNotSent",
     "RequestRefused",
@@ -94,6 +96,7 @@ __all__ = [
     "TaskTimeout",
     "TaskUnreachable",
     "TransportError",
+    "WebhookReceiver",
     "WiroError",
     "WiroSession",
     "__version__",

@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import UTC, datetime
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from attrs import define, evolve, field, frozen
 
@@ -37,7 +37,10 @@ from wiro_async.protocol.salvage import salvage_run
 from wiro_async.protocol.signing import Credentials, sign_attempt
 from wiro_async.shield import finish
 from wiro_async.task import JsonObject
-from wiro_async.transport import Transport
+from wiro_async.turns import Turns
+
+if TYPE_CHECKING:  # it brings aiohttp, which is imported when a session opens
+    from wiro_async.transport import Transport
 
 T = TypeVar("T")
 
@@ -110,6 +113,7 @@ class Api:
     requests: Counter[str] = field(factory=Counter)
     repeats: int = 0
     patience: Patience = field(init=False)
+    turns: Turns = field(init=False)
     on_recovered: Callable[[], None] = field(init=False, default=lambda: None)
     """Called when an outage ends."""
     _on_wire: set[asyncio.Task[object]] = field(init=False, factory=set)
@@ -118,6 +122,7 @@ class Api:
 
     def __attrs_post_init__(self) -> None:
         self.patience = Patience(self.policy)
+        self.turns = Turns(self.patience.pace)
 
     @property
     def unanswered_seconds(self) -> float:
@@ -147,7 +152,7 @@ class Api:
         Raises:
             WiroError: whatever the attempt ended with.
         """
-        await self._take_turn(request.path)
+        await self._take_turn(request)
         return await self._exchange(request, decode)
 
     async def call(self, request: Request, decode: Callable[[Answer, str], T]) -> T:
@@ -191,7 +196,7 @@ class Api:
             raise unknown
 
         async def attempt() -> None:
-            await self._take_turn(request.path)
+            await self._take_turn(request)
             departure = _Departure(self, request.path, keeper)
             await finish(self._known_on_wire(submit(departure)), departure.begun)
 
@@ -206,14 +211,11 @@ class Api:
         if self._on_wire:
             await asyncio.wait(self._on_wire)
 
-    async def _take_turn(self, path: str) -> None:
+    async def _take_turn(self, request: Request) -> None:
         """Wait until the pace lets the next request out."""
         self.require_loop()
-        while (wait := self.patience.pace.reserve(self._loop.time())) > 0:
-            await asyncio.sleep(wait)
-            if not self.patience.pace.is_paused(self._loop.time()):
-                break
-        self.require_open(path)
+        await self.turns.wait(is_run=request.is_billable)
+        self.require_open(request.path)
 
     async def _repeat(self, attempt: Callable[[], Awaitable[T]], *, is_billable: bool) -> T:
         failures = 0
@@ -245,12 +247,7 @@ class Api:
                 before_body=None if departure is None else departure.keeper.before_body,
             )
             # Before anybody reads it: its words come to messages, files and logs.
-            blot = self.credentials.blot
-            answer = evolve(
-                answer,
-                body=blot(answer.body),
-                location=blot((answer.location or "").encode(errors="replace")).decode(),
-            )
+            answer = _blotted(answer, self.credentials)
             value = self._read(answer, request.path, decode)
         except WiroError as error:
             if self.patience.on_error(error, self._loop.time(), self.dice()):
@@ -311,6 +308,16 @@ class _Departure:
         self.api.require_open(self.path)  # it can have been closed while this connected
         self.begun.set_result(None)
         await self.keeper.before_sending()
+
+
+def _blotted(answer: Answer, credentials: Credentials) -> Answer:
+    """The answer without the key and the secret, should it repeat them."""
+    body = credentials.blot(answer.body)
+    location = answer.location
+    if location is None and body == answer.body:
+        return answer
+    location = credentials.blot((location or "").encode(errors="replace")).decode()
+    return evolve(answer, body=body, location=location)
 
 
 def _decode_run(answer: Answer, endpoint: str) -> Started:

@@ -172,6 +172,19 @@ def scalar_text(value: object) -> str:
     return str(value)
 
 
+def is_web_url(url: str) -> bool:
+    """Whether a text is an http or https url with a host, printable and without blanks."""
+    # Looked at first: `urlsplit` takes tabs and line ends out without a word.
+    if not url.isprintable() or any(c.isspace() or c == "\\" for c in url):
+        return False
+    try:
+        # As plain text: it is remembered, and a receiver's url must not live on for that.
+        parts = urlsplit(str(url))
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # half an IPv6 address, or a port that is none
+        return False
+
+
 def _check_name(name: object) -> None:
     if not isinstance(name, str) or not name:
         raise InvalidRequest(f"a parameter's name is a text, not {name!r}", field=str(name))
@@ -179,23 +192,12 @@ def _check_name(name: object) -> None:
 
 def _check_callback(url: object) -> None:
     # Not shown: it can hold a password or a token of the caller's.
-    if not (isinstance(url, str) and len(url) <= _LONGEST_URL and _is_web_url(url)):
+    if not (isinstance(url, str) and len(url) <= _LONGEST_URL and is_web_url(url)):
         raise InvalidRequest(
             f"{_CALLBACK} cannot be used: it is a url that begins with https:// or http://, names "
             f"a host, has no blanks and at most {_LONGEST_URL} characters",
             field=_CALLBACK,
         )
-
-
-def _is_web_url(url: str) -> bool:
-    # Looked at first: `urlsplit` takes tabs and line ends out without a word.
-    if not url.isprintable() or any(c.isspace() or c == "\\" for c in url):
-        return False
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # half an IPv6 address, or a port that is none
-        return False
 
 
 def _check_value_kind(name: str, value: object, levels: int) -> None:

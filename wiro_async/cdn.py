@@ -23,7 +23,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from attrs import define, field, frozen
 from yarl import URL
 
-from wiro_async.connections import WIRE_ERRORS, Timeouts, describe_failure, make_pool
+from wiro_async.connections import WIRE_ERRORS, describe_failure, make_pool
 from wiro_async.errors import AddressRefused, TransportError
 from wiro_async.protocol.addresses import (
     Place,
@@ -34,10 +34,10 @@ from wiro_async.protocol.addresses import (
     redirected,
     shown_url,
 )
+from wiro_async.timeouts import Timeouts
 
 _IDLE_SECONDS = 15.0
 _MAX_REDIRECTS = 5
-_CHUNK_BYTES = 256 * 1024
 _REDIRECTS = frozenset(
     {
         HTTPStatus.MOVED_PERMANENTLY,
@@ -145,7 +145,10 @@ class Cdn:
         """The url as aiohttp understands it, if it may be asked in both readings."""
         check_output_url(url, may_be_local=self._may_be_local, own_place=self._own_place)
         target = URL(url)
-        check_output_url(str(target), may_be_local=self._may_be_local, own_place=self._own_place)
+        if str(target) != url:
+            check_output_url(
+                str(target), may_be_local=self._may_be_local, own_place=self._own_place
+            )
         return target
 
 
@@ -198,7 +201,7 @@ def _places_of_proxies() -> list[Place]:
 
 async def _read_chunks(response: aiohttp.ClientResponse, url: str) -> AsyncIterator[bytes]:
     try:
-        async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+        while chunk := await response.content.readany():
             yield chunk
     except WIRE_ERRORS as error:
         failure = _failure(url, error)

@@ -104,12 +104,8 @@ class TaskHandle:
             WiroError: if its state cannot be read.
         """
         self._api.require_loop()
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                await self._watch.wait_done()
-        except TimeoutError:
-            if not self._watch.is_done:
-                raise self._patience_over(timeout_seconds) from None
+        if not self._watch.is_done:
+            await self._wait_for(timeout_seconds)
         if self._watch.error is not None:
             # A copy: one instance raised to several waiters would collect their tracebacks.
             raise copy.copy(self._watch.error)
@@ -120,7 +116,10 @@ class TaskHandle:
     async def stream(self) -> AsyncGenerator[TaskEvent, None]:
         """The changes of the task's status, the last known one first, until the terminal one.
 
-        Any number of readers may follow one task, each at its own speed.
+        Where the service's socket speaks of the task there is news between them: progress, lines
+        of the log, a language model's text so far; see `TaskEvent`. Any number of readers may
+        follow one task, each at its own speed: a slow one gets every change of status, and of the
+        rest the newest hundred.
 
         Raises:
             WiroError: if its state cannot be read any more.
@@ -236,6 +235,14 @@ class TaskHandle:
             return decode_task(answer, endpoint, task_id=task_id, token=token)
 
         return await self._api.call(build_detail(task_id=task_id, token=token), decode)
+
+    async def _wait_for(self, timeout_seconds: float | None) -> None:
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._watch.wait_done()
+        except TimeoutError:
+            if not self._watch.is_done:
+                raise self._patience_over(timeout_seconds) from None
 
     async def _result(self) -> Task:
         task = await self.wait()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Protocol
 
 from attrs import define, field
@@ -23,10 +24,11 @@ from wiro_async.downloads import Downloader
 from wiro_async.errors import ConcurrencyLimitReached, RunOutcomeUnknown, WiroError
 from wiro_async.handle import TaskHandle
 from wiro_async.protocol.responses import Started
-from wiro_async.task import JsonObject
+from wiro_async.task import JsonObject, Task
 from wiro_async.tracking.search import Search
 from wiro_async.tracking.slots import Slots
 from wiro_async.tracking.tracker import Tracker
+from wiro_async.tracking.webhook import CallbackUrl
 
 _LOGGER = logging.getLogger("wiro_async")
 
@@ -101,7 +103,7 @@ class Starter:
         Raises:
             WiroError: if there is no task, or none is known; also what the keeper raised.
         """
-        attempt = _Attempt(self, model, keeper)
+        attempt = _Attempt(self, model, keeper, params.get("callbackUrl"))
         await self.slots.acquire(attempt.slot)
         try:
             while True:
@@ -124,10 +126,17 @@ class Starter:
         """Watch a task that exists, in a slot, as if it had been started here."""
         slot = object()
         await self.slots.acquire(slot)
+        self.slots.on_accepted(slot)
         return self.watch(model, Started(task_id=task_id, token=token), slot, is_new=False)
 
     def watch(
-        self, model: str | None, started: Started, slot: object | None, *, is_new: bool
+        self,
+        model: str | None,
+        started: Started,
+        slot: object | None,
+        *,
+        is_new: bool,
+        callback: object = None,
     ) -> TaskHandle:
         """Put a task under watch; its slot comes back when it is done."""
         self.search.remember(started.task_id, started.token)
@@ -140,7 +149,9 @@ class Starter:
             is_sure=slot is not None,
         )
         if slot is not None:
-            watch.call_when_done(lambda: self.slots.release(slot))
+            watch.call_when_done(lambda: self.slots.release(slot, _charged(watch.task)))
+        if isinstance(callback, CallbackUrl):
+            callback.follow(watch, self.tracker.look_now)
         return TaskHandle(
             model=model,
             api=self.api,
@@ -157,6 +168,7 @@ class _Attempt:
     starter: Starter
     model: str
     keeper: TaskKeeper
+    callback: object
     slot: object = field(factory=object)
     owns_slot: bool = True
     handle: TaskHandle | None = None
@@ -171,9 +183,11 @@ class _Attempt:
 
     async def on_started(self, started: Started) -> None:
         passing("run.answered")
-        self.starter.slots.on_accepted()
+        self.starter.slots.on_accepted(self.slot)
         self.owns_slot = False
-        self.handle = self.starter.watch(self.model, started, self.slot, is_new=True)
+        self.handle = self.starter.watch(
+            self.model, started, self.slot, is_new=True, callback=self.callback
+        )
         try:
             await self.keeper.on_handle(self.handle)
         except BaseException:
@@ -189,3 +203,8 @@ class _Attempt:
     async def on_no_task(self, error: WiroError) -> None:
         passing("run.no_task")
         await self.keeper.on_no_task(error)
+
+
+def _charged(task: Task | None) -> Decimal | None:
+    """What a task took off the balance: one that failed or was cancelled is not billed."""
+    return task.total_cost if task is not None and task.succeeded else None

@@ -13,7 +13,7 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable
 from contextlib import AsyncExitStack
 from decimal import Decimal
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import NoReturn, Self, get_args
 import anyio
 
 from wiro_async.api import Api, Statistics
+from wiro_async.batch.callbacks import CallingRunner
 from wiro_async.batch.engine import Batch
 from wiro_async.batch.requests import BatchRequest
 from wiro_async.batch.runner import Choices, OnUnknown
@@ -46,10 +47,13 @@ from wiro_async.settings import (
     find_socket_url,
 )
 from wiro_async.task import JsonObject, Task
+from wiro_async.timeouts import Timeouts
 from wiro_async.tracking.search import Knower, Search
 from wiro_async.tracking.slots import Slots
+from wiro_async.tracking.sweeps import Sweeps
 from wiro_async.tracking.tracker import Tracker
-from wiro_async.transport import Timeouts, Transport
+from wiro_async.tracking.webhook import CallbackUrl
+from wiro_async.tracking.websocket import SocketHub
 
 
 class WiroSession:
@@ -62,7 +66,8 @@ class WiroSession:
             Plain http only for this machine, but for `allow_http`.
         max_in_flight: tasks that may run at once; fewer where the account allows fewer.
         max_downloads: outputs that are downloaded at once.
-        max_looks_per_second: status requests per second, for all tasks together.
+        max_looks_per_second: status requests per second, for all tasks together, pages of the
+            list among them.
         poll_schedule: when a task is looked at; without it, as is best for the model by what
             the session has seen of its tasks.
         retry_policy: what is tried again, and how patiently.
@@ -100,8 +105,8 @@ class WiroSession:
         *,
         base_url: str | None = None,
         max_in_flight: int = 100,
-        max_downloads: int = 16,
-        max_looks_per_second: float = 100.0,
+        max_downloads: int = 64,
+        max_looks_per_second: float = 500.0,
         poll_schedule: PollSchedule | None = None,
         retry_policy: RetryPolicy | None = None,
         request_timeout_seconds: float = 60.0,
@@ -147,6 +152,11 @@ class WiroSession:
         self._socket_url = find_socket_url(
             socket_url, self._base_url, os.environ, allow_http=allow_http
         )
+        if tracking == "socket" and self._socket_url is None:
+            raise ConfigurationError(
+                "tracking is 'socket', and where the socket of this service is, nobody knows: pass "
+                "socket_url= or set WIRO_SOCKET_URL"
+            )
 
     def __repr__(self) -> str:
         state = "closed" if self._is_closed else "open" if self._loop else "not opened"
@@ -173,16 +183,25 @@ class WiroSession:
     async def open(self) -> None:
         """Open the session on the running event loop; ``async with`` does it for you.
 
+        The first one of a process takes about 0.1 s longer, since it imports aiohttp; a program
+        that cannot spare them then has imported aiohttp before.
+
         Raises:
             SessionStateError: if it was opened before.
         """
         if self._loop is not None:
             raise SessionStateError("this session was opened before; make a new WiroSession()")
+        # Not at the head of the file: they bring aiohttp, which takes longer to import than all
+        # else together, and many a program that imports the package opens no session.
+        from wiro_async.sockets import Sockets  # noqa: PLC0415
+        from wiro_async.transport import Transport  # noqa: PLC0415
+
         self._loop = asyncio.get_running_loop()
         self._transport = Transport(
             base_url=self._base_url,
             timeouts=self._timeouts,
             trusts_environment=self._trusts_environment,
+            connections=self._max_in_flight,
         )
         await self._transport.open()
         dice = random.random
@@ -194,6 +213,20 @@ class WiroSession:
             waits=self._waits,
             max_looks_per_second=self._max_looks_per_second,
         )
+        self._sockets: Sockets | None = None
+        self._hub: SocketHub | None = None
+        if self._socket_url is not None and self._tracking in {"auto", "socket"}:
+            self._sockets = Sockets(
+                url=self._socket_url,
+                timeouts=self._timeouts,
+                trusts_environment=self._trusts_environment,
+            )
+            self._hub = SocketHub(tracker=self._tracker, dial=self._sockets.dial, dice=dice)
+            self._tracker.on_watch.append(self._hub.follow)
+            self._tracker.on_look.append(self._hub.on_look)
+        self._sweeps: Sweeps | None = None
+        if self._tracking in {"auto", "sweep"}:
+            self._sweeps = Sweeps(api=self._api, tracker=self._tracker)
         self._downloader = Downloader(
             transport=self._transport,
             policy=self._policy,
@@ -230,6 +263,11 @@ class WiroSession:
             async with AsyncExitStack() as stack:
                 stack.push_async_callback(self._transport.aclose)
                 stack.push_async_callback(self._tracker.aclose)
+                if self._hub is not None and self._sockets is not None:
+                    stack.push_async_callback(self._sockets.aclose)
+                    stack.push_async_callback(self._hub.aclose)
+                if self._sweeps is not None:
+                    stack.push_async_callback(self._sweeps.aclose)
                 stack.push_async_callback(self._search.aclose)
                 await self._api.aclose()
 
@@ -245,7 +283,8 @@ class WiroSession:
         Args:
             model: the slug, ``owner/model``.
             params: the model's parameters; None as a value leaves one out.
-            callback_url: where the service is to post the result.
+            callback_url: where the service is to post the result: one of a
+                `WebhookReceiver`'s, which has the task looked at then, or any other.
 
         Raises:
             InvalidRequest: if the slug or a parameter is wrong; nothing was sent.
@@ -274,7 +313,11 @@ class WiroSession:
         """
         self._require_open()
         check_request(model, params)
-        return await self._starter.start(model, params, keeper)
+        url = params.get("callbackUrl")
+        if not isinstance(url, CallbackUrl):
+            return await self._starter.start(model, params, keeper)
+        with url.claimed():
+            return await self._starter.start(model, params, keeper)
 
     async def adopt(
         self, model: str, *, task_id: str | None = None, token: str | None = None
@@ -347,6 +390,7 @@ class WiroSession:
         retry_failed: bool = False,
         max_cost: Decimal | None = None,
         disk_patience_seconds: float = 600.0,
+        callback_url: Callable[[], str] | None = None,
     ) -> Batch:
         """Run many requests, their results to disk as they come.
 
@@ -371,6 +415,8 @@ class WiroSession:
                 this, in US dollars.
             disk_patience_seconds: how long the batch waits for room on a disk that is full,
                 submitting nothing, before it stops; see `Batch.paused_by`.
+            callback_url: gives each Run a url for the service to post its result to: the
+                ``url_for`` of a `WebhookReceiver`, without brackets.
 
         Raises:
             ConfigurationError: if an argument cannot work.
@@ -380,10 +426,16 @@ class WiroSession:
         if max_in_flight is not None:
             check_positive("max_in_flight", max_in_flight)
             self._slots.raise_ceiling(max_in_flight)
+            self._transport.make_room(max_in_flight)
         if max_cost is not None:
             check_positive("max_cost", max_cost)
+        if callback_url is not None and not callable(callback_url):
+            raise ConfigurationError(
+                "callback_url of a batch is what gives each of its tasks a url: pass the "
+                "receiver's url_for itself, without calling it"
+            )
         return Batch(
-            self,
+            self if callback_url is None else CallingRunner(self, callback_url),
             requests,
             output_dir=Path(output_dir),
             defaults=(model, params if params is not None else {}),

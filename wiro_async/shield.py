@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import anyio
 from anyio.lowlevel import checkpoint_if_cancelled
@@ -23,7 +23,8 @@ _LOGGER = logging.getLogger("wiro_async")
 
 
 async def finish(
-    work: Coroutine[object, object, T], begun: asyncio.Future[None] | None = None
+    work: Coroutine[object, object, T] | asyncio.Future[T],
+    begun: asyncio.Future[None] | None = None,
 ) -> T:
     """The work's result; if the caller was cancelled meanwhile, its cancellation, afterwards.
 
@@ -36,14 +37,12 @@ async def finish(
     """
     task = asyncio.ensure_future(work)
     cancelled = None
-    if begun is not None:
-        cancelled = await _wait_until(begun, task)
-    with anyio.CancelScope(shield=True):
-        while not task.done():
-            try:
-                await asyncio.wait([task])
-            except asyncio.CancelledError as error:
-                cancelled = error
+    try:
+        await _end_of(task)
+    except asyncio.CancelledError as error:
+        if begun is not None and not begun.done():
+            task.cancel()
+        cancelled = await _outlast(task, error)
     # A scope of anyio's that knocked meanwhile. Asyncio's own comes first: in exchange for the
     # scope's it would be lost, since the scope ends there and nobody takes it further.
     cancelled = cancelled or await _knocked()
@@ -54,18 +53,34 @@ async def finish(
     raise cancelled
 
 
-async def _wait_until(
-    begun: asyncio.Future[None], task: asyncio.Task[T]
-) -> asyncio.CancelledError | None:
-    """Wait until the work has begun or is over; who is cancelled before takes it along."""
-    waiting: list[asyncio.Future[Any]] = [task, begun]  # Any: one of T, one of nothing
+async def _outlast(
+    work: asyncio.Future[T], cancelled: asyncio.CancelledError
+) -> asyncio.CancelledError:
+    """Wait for the work's end against all that knocks; the cancellation that holds then."""
+    with anyio.CancelScope(shield=True):
+        while not work.done():
+            try:
+                await _end_of(work)
+            except asyncio.CancelledError as error:
+                cancelled = error
+    return cancelled
+
+
+async def _end_of(work: asyncio.Future[T]) -> None:
+    """Wait for the work's end, as `asyncio.wait` does, for one and at a third of the price."""
+    if work.done():
+        return
+    over = work.get_loop().create_future()
+
+    def tell(_: asyncio.Future[T]) -> None:
+        if not over.done():
+            over.set_result(None)
+
+    work.add_done_callback(tell)
     try:
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    except asyncio.CancelledError as error:
-        if not begun.done():
-            task.cancel()
-        return error
-    return None
+        await over
+    finally:
+        work.remove_done_callback(tell)
 
 
 async def _knocked() -> asyncio.CancelledError | None:

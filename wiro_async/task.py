@@ -171,9 +171,9 @@ class Progress:
 class TaskEvent:
     """One change of a task's status, or news of its work, as a status stream tells it.
 
-    A change of status has none of `progress`, `log`, `text` and `thinking`, or comes with the
-    first of them. News comes by websocket only, and only while the task runs: what it says is the
-    service's word on the way, and Task/Detail's record decides in the end.
+    News is what has one of `progress`, `log`, `text` and `thinking`. It comes by websocket only,
+    and only while the task runs. A status that came this way is the service's word on the way: the
+    last event of a stream is made of Task/Detail's record, which decides.
 
     Attributes:
         status: the last status that was told.

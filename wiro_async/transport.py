@@ -6,9 +6,10 @@ It carries what it is given and says of every request how far it got:
 * `RequestNotSent`: it certainly never reached the wire, and may be sent again freely;
 * `OutcomeUnknown`: it may have been processed.
 
-The proof of "not sent" is aiohttp's own trace: the attempt was seen to start, and
-``on_request_headers_sent`` never fired for it. The type of an exception proves nothing: a
-"connection error" can come before the connection or after the body. Where the trace was not
+The proof of "not sent" is, for a Run, aiohttp's own trace: the attempt was seen to start, and
+``on_request_headers_sent`` never fired for it. For a read it is enough that its request never
+came to a connection: it may be repeated whatever became of it. The type of an exception proves
+nothing: a "connection error" can come before the connection or after the body. Where nothing was
 seen at all there is no proof, so the outcome is unknown.
 
 That same moment, after the connection and before its first byte, is offered to the caller
@@ -42,6 +43,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from contextvars import ContextVar
 from io import BytesIO
 from types import SimpleNamespace, TracebackType
+from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
@@ -52,7 +54,6 @@ from wiro_async.cdn import Cdn, Stream
 from wiro_async.connections import (
     WIRE_ERRORS,
     PlainRequest,
-    Timeouts,
     describe_failure,
     make_pool,
 )
@@ -61,12 +62,14 @@ from wiro_async.protocol.inflation import ENCODINGS, Body
 from wiro_async.protocol.requests import Request
 from wiro_async.protocol.responses import Answer
 from wiro_async.protocol.signing import Signature
+from wiro_async.timeouts import Timeouts
 
 __all__ = ["Stream", "Timeouts", "Transport"]
 
-# The documentation gives no number; these keep 200 tasks in flight busy and a server calm.
-_RUN_CONNECTIONS = 64
-_READ_CONNECTIONS = 64
+# The documentation gives no number: as many of either kind as tasks in flight, within what keeps
+# a server calm, and a process within the 1,024 files that a system lets it have.
+_FEWEST_CONNECTIONS = 64
+_MOST_CONNECTIONS = 256
 _RUN_IDLE_SECONDS = 1.0
 _READ_IDLE_SECONDS = 15.0
 # aiohttp warns of larger bytes: written at once, they would hold up the loop.
@@ -82,7 +85,7 @@ _EVIDENCE: ContextVar[_Evidence] = ContextVar("wiro_async evidence")
 
 @define
 class _Evidence:
-    """What the trace saw of one attempt, and what came of its answer."""
+    """What was seen of one attempt, and what came of its answer."""
 
     before_sending: Callable[[], Awaitable[None]] | None
     before_body: Callable[[], None] | None
@@ -151,6 +154,10 @@ class _Evidence:
         return "the headers went out" if self.is_sent else "nothing was written"
 
 
+def _connections_for(in_flight: int) -> int:
+    return min(_MOST_CONNECTIONS, max(_FEWEST_CONNECTIONS, in_flight))
+
+
 @define
 class Transport:
     """The connections of a session; opened by `open`, ended by `aclose`."""
@@ -158,6 +165,9 @@ class Transport:
     base_url: str
     timeouts: Timeouts
     trusts_environment: bool = False
+    connections: int = field(default=_FEWEST_CONNECTIONS, converter=_connections_for)
+    """As many for Runs, and as many for reads; given as the tasks in flight that need them."""
+    _timeout: aiohttp.ClientTimeout = field(init=False, repr=False)
     _stack: AsyncExitStack = field(init=False, repr=False, factory=AsyncExitStack)
     _runs: aiohttp.ClientSession = field(init=False, repr=False)
     _reads: aiohttp.ClientSession = field(init=False, repr=False)
@@ -165,12 +175,17 @@ class Transport:
     _run_places: asyncio.Semaphore = field(init=False, repr=False)
     _read_places: asyncio.Semaphore = field(init=False, repr=False)
 
+    def __attrs_post_init__(self) -> None:
+        self._run_places = asyncio.Semaphore(self.connections)
+        self._read_places = asyncio.Semaphore(self.connections)
+
     async def open(self) -> None:
         """Make the connection pools; no connection is opened yet."""
-        self._run_places = asyncio.Semaphore(_RUN_CONNECTIONS)
-        self._read_places = asyncio.Semaphore(_READ_CONNECTIONS)
-        self._runs = await self._make_pool(_RUN_IDLE_SECONDS)
-        self._reads = await self._make_pool(_READ_IDLE_SECONDS)
+        self._timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=self.timeouts.connect_seconds
+        )
+        self._runs = await self._make_pool(_RUN_IDLE_SECONDS, _RunRequest, _make_trace())
+        self._reads = await self._make_pool(_READ_IDLE_SECONDS, _ReadRequest)
         self._cdn = Cdn(self.base_url, self.timeouts, self.trusts_environment)
         self._stack.push_async_callback(self._cdn.aclose)
         await self._cdn.open()
@@ -178,6 +193,13 @@ class Transport:
     async def aclose(self) -> None:
         """Close every connection; safe to call twice."""
         await self._stack.aclose()
+
+    def make_room(self, in_flight: int) -> None:
+        """Let there be as many connections as so many tasks in flight need, if there are fewer."""
+        while self.connections < _connections_for(in_flight):
+            self.connections += 1
+            self._run_places.release()
+            self._read_places.release()
 
     async def send(
         self,
@@ -241,9 +263,7 @@ class Transport:
                 },
                 allow_redirects=False,
                 trace_request_ctx=evidence,
-                timeout=aiohttp.ClientTimeout(
-                    total=None, sock_connect=self.timeouts.connect_seconds
-                ),
+                timeout=self._timeout,
             ) as response:
                 return Answer(
                     http_status=response.status,
@@ -252,23 +272,48 @@ class Transport:
                     location=response.headers.get("Location"),
                 )
 
-    async def _make_pool(self, idle_seconds: float) -> aiohttp.ClientSession:
+    async def _make_pool(
+        self,
+        idle_seconds: float,
+        request_class: type[aiohttp.ClientRequest],
+        *traces: aiohttp.TraceConfig,
+    ) -> aiohttp.ClientSession:
         pool = make_pool(
             self.timeouts,
             idle_seconds=idle_seconds,
             trusts_environment=self.trusts_environment,
-            request_class=_CarefulRequest,
-            traces=(_make_trace(),),
+            request_class=request_class,
+            traces=traces,
         )
         return await self._stack.enter_async_context(pool)
 
 
 class _CarefulRequest(PlainRequest):
-    """A request that is looked at once more at both moments after which there is no way back.
+    """A request that does not go out on a connection where something came unasked."""
 
-    It does not go out on a connection where something came unasked, and its body only when that
-    was noted.
-    """
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        if conn.protocol is None or conn.protocol.should_close:
+            raise aiohttp.ClientConnectionResetError("something came before it was asked for")
+        self.depart()
+        return await super().send(conn)
+
+    def depart(self) -> None:
+        """Be told that the next step is the wire."""
+
+
+class _ReadRequest(_CarefulRequest):
+    """A read, which itself sees how far it gets: a trace costs a tenth of the whole request."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - handed on
+        super().__init__(*args, **options)
+        _EVIDENCE.get().is_started = True
+
+    def depart(self) -> None:
+        _EVIDENCE.get().is_sent = True
+
+
+class _RunRequest(_CarefulRequest):
+    """A Run, whose body goes out only when that was noted."""
 
     async def write_bytes(
         self, writer: AbstractStreamWriter, conn: Connection, *more: int | None
@@ -277,11 +322,6 @@ class _CarefulRequest(PlainRequest):
             await super().write_bytes(writer, conn, *more)
         else:
             conn.close()
-
-    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-        if conn.protocol is None or conn.protocol.should_close:
-            raise aiohttp.ClientConnectionResetError("something came before it was asked for")
-        return await super().send(conn)
 
 
 async def _read_body(response: aiohttp.ClientResponse, received: list[bytes]) -> bytes:

@@ -164,8 +164,15 @@ def test_who_waits_for_a_connection_goes_at_once_and_nothing_is_sent(style: Styl
 
         async with (
             serve(answer_late) as server,
-            WiroSession(KEY, SECRET, base_url=server.base_url) as session,
+            WiroSession(
+                KEY, SECRET, base_url=server.base_url, max_in_flight=CONNECTIONS
+            ) as session,
         ):
+            session._slots.raise_ceiling(CONNECTIONS + 1)
+            for number in range(CONNECTIONS):  # so many at once were borne before
+                session._slots.on_accepted(number)
+            for number in range(CONNECTIONS):
+                session._slots.release(number)
             others = [asyncio.ensure_future(session.run(FLUX, PROMPT)) for _ in range(CONNECTIONS)]
             asyncio.get_running_loop().call_later(2, server.released.set)  # so that it ends
             await settle()

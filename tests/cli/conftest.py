@@ -75,7 +75,13 @@ def wiro(
     """The command, run in an empty folder without any setting in the environment."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(asyncio, "run", run_on_a_loop_of_its_own)
-    for name in ("WIRO_API_KEY", "WIRO_API_SECRET", "WIRO_BASE_URL", "WIRO_DEBUG"):
+    for name in (
+        "WIRO_API_KEY",
+        "WIRO_API_SECRET",
+        "WIRO_BASE_URL",
+        "WIRO_SOCKET_URL",
+        "WIRO_DEBUG",
+    ):
         monkeypatch.delenv(name, raising=False)
 
     def run(*arguments: str) -> Ran:

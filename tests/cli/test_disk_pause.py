@@ -6,12 +6,9 @@ that only says that it is full.
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -19,8 +16,8 @@ from attrs import frozen
 
 from tests.batch.test_engine import lines
 from tests.batch.test_full_disk import can_mount, mount, prepare, small_disk
-from tests.cli.conftest import FLUX, emulating, variables
-from tests.cli.test_interrupt import Process
+from tests.cli.conftest import FLUX, emulating
+from tests.cli.processes import Process, process_of
 from wiro_async.emulator import Emulator
 
 PROMPTS = 12
@@ -81,30 +78,11 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
         yield made
 
 
-@contextmanager
 def running(
     folder: Path, emulator: Emulator, *options: str, file: str = "p.txt"
-) -> Iterator[Process]:
-    source, sink = os.pipe()
-    popen = subprocess.Popen(  # noqa: S603 - this very program
-        [
-            *(sys.executable, "-c", WIRO, "batch", file, "--model", FLUX, "--out", "out"),
-            *("--first-look", "0.02", "-n", "3", *options),
-        ],
-        cwd=folder,
-        env={**os.environ, **variables(emulator)},
-        stdin=subprocess.DEVNULL,
-        stdout=sink,
-        stderr=sink,
-    )
-    os.close(sink)
-    process = Process(popen, source)
-    try:
-        yield process
-    finally:
-        popen.kill()
-        process.end()
-        os.close(source)
+) -> AbstractContextManager[Process]:
+    command = ("-c", WIRO, "batch", file, "--model", FLUX, "--out", "out")
+    return process_of(folder, emulator, *command, "--first-look", "0.02", "-n", "3", *options)
 
 
 def check_through(disk: Disk, emulator: Emulator) -> None:

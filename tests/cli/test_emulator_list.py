@@ -16,7 +16,7 @@ def options_of(wiro: Wiro, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> 
         seen.append(options)
         return 0
 
-    monkeypatch.setattr("wiro_async.cli.app.serve", serve)
+    monkeypatch.setattr("wiro_async.cli.emulator.serve", serve)
     ran = wiro("emulator", *arguments)
     assert ran.code == 0, ran.err
     (options,) = seen

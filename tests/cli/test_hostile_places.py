@@ -10,15 +10,15 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.batch.test_engine import lines
 from tests.cli.conftest import FLUX, emulating, variables
-from tests.cli.test_interrupt import Process
+from tests.cli.processes import Process, process_of
 from wiro_async.emulator import Emulator, Fault
 
 PROMPTS = 24
@@ -51,26 +51,11 @@ sys.exit(run_app())
 """
 
 
-@contextmanager
-def running(folder: Path, emulator: Emulator, script: str = PLAIN) -> Iterator[Process]:
+def running(
+    folder: Path, emulator: Emulator, script: str = PLAIN
+) -> AbstractContextManager[Process]:
     (folder / "p.txt").write_text("".join(f"number {n}\n" for n in range(PROMPTS)))
-    source, sink = os.pipe()
-    popen = subprocess.Popen(  # noqa: S603 - this very program
-        [sys.executable, "-c", script, *COMMAND],
-        cwd=folder,
-        env={**os.environ, **variables(emulator)},
-        stdin=subprocess.DEVNULL,
-        stdout=sink,
-        stderr=sink,
-    )
-    os.close(sink)
-    process = Process(popen, source)
-    try:
-        yield process
-    finally:
-        popen.kill()
-        process.end()
-        os.close(source)
+    return process_of(folder, emulator, "-c", script, *COMMAND)
 
 
 def wait_for_tasks(emulator: Emulator, count: int) -> None:

@@ -3,98 +3,32 @@
 from __future__ import annotations
 
 import os
-import pty
 import re
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from attrs import define, field
 
 from tests.batch.test_engine import lines
-from tests.cli.conftest import FLUX, emulating, variables
+from tests.cli.conftest import FLUX, emulating
+from tests.cli.processes import Process, process_of
 from wiro_async.emulator import Emulator
 
 STOPS = [signal.SIGINT, signal.SIGTERM]
 
 
-@define
-class Process:
-    """A batch that runs; what it says is collected as it comes."""
-
-    popen: subprocess.Popen[bytes]
-    source: int
-    said: str = ""
-    _more: threading.Condition = field(factory=threading.Condition)
-    _reader: threading.Thread = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    def _read(self) -> None:
-        while True:
-            try:
-                chunk = os.read(self.source, 65536)
-            except OSError:  # how a terminal ends
-                chunk = b""
-            with self._more:
-                self.said += chunk.decode(errors="replace")
-                self._more.notify_all()
-            if not chunk:
-                return
-
-    def wait_for(self, pattern: str) -> None:
-        with self._more:
-            found = self._more.wait_for(lambda: re.search(pattern, self.said), timeout=15)
-        assert found, self.said
-
-    def end(self) -> int:
-        code = self.popen.wait(timeout=20)
-        self._reader.join(10)
-        return code
-
-
-@contextmanager
 def running(
     folder: Path, emulator: Emulator, *options: str, terminal: bool = False
-) -> Iterator[Process]:
+) -> AbstractContextManager[Process]:
     (folder / "p.csv").write_text("prompt\n" + "".join(f"number {n}\n" for n in range(60)))
-    source, sink = pty.openpty() if terminal else os.pipe()
-    command = [
-        sys.executable,
-        "-m",
-        "wiro_async",
-        "batch",
-        "p.csv",
-        "--model",
-        FLUX,
-        "--out",
-        "out",
-    ]
-    popen = subprocess.Popen(  # noqa: S603 - this very program
-        [*command, "--first-look", "0.05", *options],
-        cwd=folder,
-        env={**os.environ, **variables(emulator), "TERM": "xterm", "COLUMNS": "120"},
-        stdin=subprocess.DEVNULL,
-        stdout=sink,
-        stderr=sink,
-        start_new_session=True,
-    )
-    os.close(sink)
-    process = Process(popen, source)
-    try:
-        yield process
-    finally:
-        popen.kill()
-        process.end()
-        os.close(source)
+    command = ("-m", "wiro_async", "batch", "p.csv", "--model", FLUX, "--out", "out")
+    options = ("--first-look", "0.05", *options)
+    return process_of(folder, emulator, *command, *options, terminal=terminal)
 
 
 @pytest.mark.parametrize("stop", STOPS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import signal
 import subprocess
@@ -10,13 +11,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from tests.cli.conftest import FLUX, Deaf, Ran, Wiro
 from wiro_async import WiroSession
 from wiro_async import __main__ as main_module
 from wiro_async.cli import service as service_module
+from wiro_async.cli.run import describe_event
 from wiro_async.emulator import Emulator, Fault
-from wiro_async.task import Task
+from wiro_async.protocol.learning import Told
+from wiro_async.protocol.polling import PollSchedule
+from wiro_async.task import Progress, Task, TaskEvent
 
 FAST = ("--first-look", "0.02")
 
@@ -142,14 +147,15 @@ def test_the_emulator_serves_until_it_is_stopped(stop: signal.Signals, secret: s
     assert err == ""
 
 
+@pytest.mark.parametrize("library", ["typer", "rich"])
 def test_without_its_extra_it_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    library: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in [name for name in sys.modules if name.startswith("wiro_async.cli")]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "typer", None)
+    monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(ModuleNotFoundError):
-        import typer  # noqa: F401, PLC0415 - it is gone
+        importlib.import_module(library)
     with pytest.raises(SystemExit) as caught:
         main_module.main()
     assert caught.value.code == 2
@@ -161,7 +167,7 @@ def test_without_its_extra_it_says_what_to_install(
 def test_another_missing_module_is_not_blamed_on_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.startswith("wiro_async.cli")]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "wiro_async.cli.show", None)
+    monkeypatch.setitem(sys.modules, "wiro_async.cli.exits", None)
     with pytest.raises(ModuleNotFoundError, match="wiro_async"):
         main_module.main()
 
@@ -178,5 +184,42 @@ def test_looks_follow_the_emulator_s_speed() -> None:
     session = service_module._session(
         options, speed=10.0, emulator=Emulator(picture_pixels=0, port=1)
     )
-    assert session._schedule.first_seconds == 30.0
-    assert session._schedule.max_seconds == 30.0
+    assert session._waits == Told(PollSchedule(first_seconds=30.0, max_seconds=30.0))
+    assert session._socket_url == "ws://127.0.0.1:1/v1"
+
+
+def test_news_of_a_task_are_told_on_one_line_each() -> None:
+    task = Task(id="1", status="task_output")
+    event = TaskEvent(status=task.status, outcome=task.outcome, task=task, elapsed_seconds=1.0)
+    told = [
+        evolve(event, progress=Progress(percentage=24.6, step=7)),
+        evolve(event, progress=Progress(step=7, steps=28)),
+        evolve(event, progress=Progress(speed=1.5)),
+        evolve(event, log="Loading\x1b[31m\nweights"),
+        evolve(event, text="A light"),
+        evolve(event, thinking="Hm"),
+    ]
+    assert [describe_event(one) for one in told] == [
+        "task_output  25 %",
+        "task_output  step 7 of 28",
+        "task_output",
+        "task_output  Loading weights",
+        "task_output  7 characters so far",
+        "task_output  thinking",
+    ]
+
+
+@pytest.mark.parametrize(
+    "command", [("run", FLUX, "-p", "prompt=x"), ("batch", "prompts.txt", "-o", "out")]
+)
+def test_a_way_of_tracking_that_is_none_is_refused(wiro: Wiro, command: tuple[str, ...]) -> None:
+    ran = wiro(*command, "--emulator", "--tracking", "telepathy")
+    assert ran.code == 2
+    assert "--tracking is 'telepathy': it is one of auto, poll, sweep, socket" in ran.err
+
+
+@pytest.mark.parametrize("tracking", ["auto", "poll", "sweep", "socket"])
+def test_each_way_of_tracking_will_do(wiro: Wiro, tracking: str) -> None:
+    ran = wiro("run", FLUX, "-p", "prompt=a fox", "--emulator", "--tracking", tracking)
+    assert ran.code == 0, ran.err
+    assert ("task_output  50 %" in ran.err) == (tracking in {"auto", "socket"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
@@ -82,7 +83,7 @@ def check_learning(data: bytes) -> None:
 
 
 def check_limits(data: bytes) -> None:
-    """However rejections and successes come, the limit stays within 1 and its ceiling."""
+    """However answers come, the limit stays within 1 and its ceiling, and somebody may go on."""
     draw = Draw(data)
     controller = InFlightController(ceiling=1 + draw.below(2_000))
     now = 0.0
@@ -90,17 +91,27 @@ def check_limits(data: bytes) -> None:
         now += draw.below(4_000) / 20
         match draw.below(5):
             case 0:
-                stated = draw.pick((None, 0, 1, draw.below(5_000), 999_999_999))
-                controller.on_rejected(stated=stated, in_flight=draw.below(300), now=now)
+                controller.on_rejected(
+                    stated=draw.pick((None, 0, 1, draw.below(5_000), 999_999_999)),
+                    ours=draw.below(300),
+                    now=now,
+                    dice=draw.fraction(),
+                    balance=draw.pick((None, Decimal(draw.below(400)), Decimal("1e39"))),
+                )
             case 1:
-                controller.on_accepted()
+                controller.on_accepted(draw.below(3_000))
             case 2:
                 controller.raise_ceiling(controller.ceiling + draw.below(50))
-            case _:
+            case 3:
                 before = controller.limit
-                require(controller.probe(now) >= before, "a probe lowers the limit")
+                controller.on_spent(Decimal(draw.below(10_000)) / 100)
+                require(controller.limit <= before, "what is spent raises the limit")
+            case _:
+                controller.may_start(draw.below(3_000), now)
         require(1 <= controller.limit <= controller.ceiling, f"a limit of {controller.limit}")
         require(_is_wait(controller.wait_seconds(draw.fraction())), "a wait that is none")
+        may_go = controller.may_start(0, now) or now < controller.asks_at() <= now + 15
+        require(may_go, "nobody may ever go on")
 
 
 def check_pace(data: bytes) -> None:
@@ -125,10 +136,11 @@ def check_pace(data: bytes) -> None:
                 pace.on_success()
                 budget.refund()
             case _:
-                wait = pace.reserve(now)
-                require(_is_wait(wait), f"a wait of {wait}")
-                require(now + wait >= last, "a later request goes out earlier")
-                last = now + wait
+                at = pace.next_at(now)
+                require(_is_wait(at - now), f"a wait of {at - now}")
+                require(at >= last, "a later request goes out earlier")
+                require(pace.take(at), "nobody may go when it is time")
+                now = last = at
                 budget.take(draw.pick((OutcomeUnknown("lost"), ServerError("failed"))))
         require(pace.rate is None or 0 < pace.rate < math.inf, f"a rate of {pace.rate}")
         require(0 <= budget.tokens <= budget.capacity, f"a budget of {budget.tokens}")

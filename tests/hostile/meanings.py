@@ -59,7 +59,8 @@ class Meaning(StrEnum):
     FINE = "odd, but the file is whole"
 
 
-_TRANSIENT = frozenset(
+# Of requests of the API: the same request may go well next time.
+TRANSIENT = frozenset(
     {
         Meaning.UNSENT,
         Meaning.LOST,
@@ -196,7 +197,7 @@ def expected_of(endpoint: str, meaning: Meaning, phase: Phase) -> Expected:
 def verb_errors(endpoint: str, meaning: Meaning, phase: Phase) -> frozenset[type[WiroError] | None]:
     """How a direct call may end: None for well."""
     is_once = phase is not Phase.EVER
-    error = None if is_once and meaning in _TRANSIENT else _OF_VERB.get(meaning)
+    error = None if is_once and meaning in TRANSIENT else _OF_VERB.get(meaning)
     allowed = {error}
     if meaning in {Meaning.LOST_DONE, Meaning.NAMED, Meaning.SILLY_DONE} and endpoint in VERBS[:2]:
         # The first one stopped it, so that the second one finds nothing to stop.

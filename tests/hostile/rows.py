@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from attrs import field, frozen
 
-from tests.hostile.meanings import API, VERBS, Meaning
+from tests.hostile.meanings import API, TRANSIENT, VERBS, Meaning
 from tests.hostile.middleman import Change, Deed, Greeting, Phase, Plan
 from tests.hostile.wire import CDN
 from tests.hostile.words import Advice, advice_for
@@ -76,7 +76,7 @@ class Row:
         if endpoint in self.at:
             return self.at[endpoint]
         # A file has no names in it to follow, and nothing of it is "done".
-        return Meaning.BROKEN if endpoint == CDN and self.meaning in _OF_API else self.meaning
+        return Meaning.BROKEN if endpoint == CDN and self.meaning in TRANSIENT else self.meaning
 
     def cells(self) -> Iterator[Cell]:
         """Each place and time at which it strikes."""
@@ -125,16 +125,3 @@ class Cell:
             change=self.row.change,
             is_run_lost=self.endpoint == "Task/List",
         )
-
-
-_OF_API = frozenset(
-    {
-        Meaning.UNSENT,
-        Meaning.LOST,
-        Meaning.LOST_DONE,
-        Meaning.NAMED,
-        Meaning.SILLY,
-        Meaning.SILLY_DONE,
-        Meaning.HURRIED,
-    }
-)

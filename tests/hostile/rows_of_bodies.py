@@ -35,16 +35,21 @@ def _envelope(name: str, meaning: Meaning, deed: Deed, sabotage: str) -> Row:
     )
 
 
-def _silly(name: str, body: bytes, *, endpoints: tuple[str, ...] = MAIN) -> Row:
+def _unread(name: str, meaning: Meaning, deed: Deed, endpoints: tuple[str, ...] = MAIN) -> Row:
+    """The request was done, and its answer tells nothing."""
     return Row(
         name=name,
         group=BODIES,
-        meaning=Meaning.SILLY_DONE,
-        deed=deeds.altered(deeds.with_body(body)),
+        meaning=meaning,
+        deed=deed,
         endpoints=endpoints,
         phases=ONCE_OR_EVER,
         sabotage="lost runs are not looked for",
     )
+
+
+def _silly(name: str, body: bytes, *, endpoints: tuple[str, ...] = MAIN) -> Row:
+    return _unread(name, Meaning.SILLY_DONE, deeds.altered(deeds.with_body(body)), endpoints)
 
 
 def _repeat_key(strike: Strike) -> Reply:
@@ -138,24 +143,13 @@ _SILLY_ROWS = (
     _silly("a number", b"1e999"),
     _silly("invalid UTF-8", b'{"result":true,"x":"\xff\xfe\xc3"}'),
     _silly("nested 100,000 deep", b"[" * 100_000 + b"]" * 100_000),
-    Row(
-        name="JSON cut in the middle, at the right length",
-        group=BODIES,
-        meaning=Meaning.SILLY_DONE,
-        deed=deeds.altered(lambda reply: evolve(reply, body=reply.body[:9])),
-        endpoints=ASKED,
-        phases=ONCE_OR_EVER,
-        sabotage="lost runs are not looked for",
+    _unread(
+        "JSON cut in the middle, at the right length",
+        Meaning.SILLY_DONE,
+        deeds.altered(lambda reply: evolve(reply, body=reply.body[:9])),
+        ASKED,
     ),
-    Row(
-        name="broken gzip",
-        group=BODIES,
-        meaning=Meaning.LOST_DONE,
-        deed=deeds.altered(deeds.zip_broken),
-        endpoints=ASKED,
-        phases=ONCE_OR_EVER,
-        sabotage="lost runs are not looked for",
-    ),
+    _unread("broken gzip", Meaning.LOST_DONE, deeds.altered(deeds.zip_broken), ASKED),
     Row(
         name="a bomb of gzip (100 MB)",
         group=BODIES,
@@ -167,36 +161,24 @@ _SILLY_ROWS = (
         phases=ONCE_OR_EVER[:1],
         sabotage="lost runs are not looked for",
     ),
-    Row(
-        name="100 MB announced, a few bytes sent",
-        group=BODIES,
-        meaning=Meaning.LOST_DONE,
-        deed=deeds.done_first(
+    _unread(
+        "100 MB announced, a few bytes sent",
+        Meaning.LOST_DONE,
+        deeds.done_first(
             deeds.saying(b'HTTP/1.1 200 OK\r\nContent-Length: 104857600\r\n\r\n{"result":tr')
         ),
-        endpoints=MAIN,
-        phases=ONCE_OR_EVER,
-        sabotage="lost runs are not looked for",
     ),
-    Row(
-        name="two lengths that differ",
-        group=BODIES,
-        meaning=Meaning.LOST_DONE,
-        deed=deeds.done_first(
+    _unread(
+        "two lengths that differ",
+        Meaning.LOST_DONE,
+        deeds.done_first(
             deeds.saying(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 9\r\n\r\n{}")
         ),
-        endpoints=MAIN,
-        phases=ONCE_OR_EVER,
-        sabotage="lost runs are not looked for",
     ),
-    Row(
-        name="a header of 100 kB",
-        group=BODIES,
-        meaning=Meaning.LOST_DONE,
-        deed=deeds.altered(lambda reply: reply.with_header(b"X-Long", b"x" * 100_000)),
-        endpoints=MAIN,
-        phases=ONCE_OR_EVER,
-        sabotage="lost runs are not looked for",
+    _unread(
+        "a header of 100 kB",
+        Meaning.LOST_DONE,
+        deeds.altered(lambda reply: reply.with_header(b"X-Long", b"x" * 100_000)),
     ),
 )
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import random
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wiro_async.protocol.durations import DurationLog, Durations, narrowed
+from wiro_async.protocol.durations import DurationLog, Durations, narrowed, told_seconds
+from wiro_async.task import Task
 
 SECONDS = st.floats(min_value=1e-3, max_value=1e6)
 
@@ -57,6 +60,22 @@ def test_who_has_not_ended_is_not_forgotten() -> None:
     assert alone.median_seconds < 1.3
     assert with_all.median_seconds == pytest.approx(2.0, rel=0.2)
     assert with_all.spread == pytest.approx(0.5, rel=0.35)
+
+
+def test_when_few_have_ended_the_many_that_run_count_in_full() -> None:
+    """Five of a hundred that have ended are the quickest; it takes patience to see past them."""
+    durations = sorted(drawn(100, 2.0, 0.5))
+    now = durations[5] - 1e-6
+    found = fitted(log_of(durations[:5]), [now] * 95)
+    assert found.median_seconds > 1.2
+
+
+def test_once_many_have_ended_who_runs_says_nothing_more() -> None:
+    """The longer a task takes, the likelier it is found running: those are no fair sample."""
+    log = log_of(drawn(200, 2.0, 0.5))
+    running = [3.0] * 99
+    assert fitted(log, running) == fitted(log)
+    assert fitted(log, [3.0] * 100).median_seconds > fitted(log).median_seconds
 
 
 def test_a_change_is_followed() -> None:
@@ -112,3 +131,11 @@ def test_the_record_s_times_narrow_what_was_seen(
     seen: tuple[float, float], told: float | None, narrow: tuple[float, float]
 ) -> None:
     assert narrowed(*seen, told, 0.5) == pytest.approx(narrow)
+
+
+def test_the_record_s_times_are_reckoned_by_one_clock() -> None:
+    made, ended = datetime(2026, 4, 1, 12, 0, 0, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC)
+    task = Task(created_at=made, postprocess_ended_at=ended + timedelta(hours=12, seconds=9))
+    assert told_seconds(task) == 9.0
+    assert told_seconds(evolve(task, created_at=None)) is None
+    assert told_seconds(evolve(task, postprocess_ended_at=None)) is None

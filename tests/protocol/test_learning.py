@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from wiro_async.protocol.learning import Learned, Told
+from wiro_async.protocol.learning import Learned, Load, Told
 from wiro_async.protocol.polling import PollSchedule
 
 FLUX = "black-forest-labs/flux-pro-1-1-ultra"
@@ -66,3 +66,23 @@ def test_it_is_reckoned_anew_at_first_often_and_later_seldom() -> None:
 
 def test_a_model_that_nobody_knows_wants_no_fit() -> None:
     assert not Learned().wants_fit(None)
+
+
+def test_with_many_tasks_a_wait_may_be_longer() -> None:
+    waits = taught(20, seconds=2000.0)
+    assert waits.wait_seconds(FLUX, 0.0, 0.5, Load(tasks=50)) == pytest.approx(1.0)
+    assert waits.wait_seconds(FLUX, 0.0, 0.5, Load(tasks=200)) == pytest.approx(4.0)
+    of_twenty = Load(tasks=200, looks_per_second=20.0)
+    assert waits.wait_seconds(FLUX, 0.0, 0.5, of_twenty) == pytest.approx(20.0)
+
+
+@pytest.mark.parametrize("waits", [taught(20), Learned(), Told(PollSchedule(jitter=0.0))])
+def test_a_stretch_makes_looks_fewer(waits: Learned | Told) -> None:
+    def looks(stretch: float) -> int:
+        load, age, count = Load(stretch=stretch, tasks=10**6), 0.0, 0
+        while age < 100.0:
+            age += waits.wait_seconds(FLUX, age, 0.5, load)
+            count += 1
+        return count
+
+    assert looks(1.0) / 3.5 <= looks(3.0) <= looks(1.0) / 2

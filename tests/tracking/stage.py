@@ -19,7 +19,7 @@ from wiro_async.errors import (
     OutcomeUnknown,
     WiroError,
 )
-from wiro_async.protocol.learning import Told
+from wiro_async.protocol.learning import Told, Waits
 from wiro_async.protocol.polling import PollSchedule
 from wiro_async.protocol.responses import Answer
 from wiro_async.protocol.retry import RetryPolicy
@@ -51,11 +51,13 @@ def set_up(
     *,
     policy: RetryPolicy | None = None,
     schedule: PollSchedule = EVEN,
+    waits: Waits | None = None,
     rate: float = 100.0,
 ) -> Stage:
     transport = ScriptedTransport(script)
     api = make_api(transport, policy=policy)
-    return Stage(transport, api, Tracker(api=api, waits=Told(schedule), max_looks_per_second=rate))
+    tracker = Tracker(api=api, waits=waits or Told(schedule), max_looks_per_second=rate)
+    return Stage(transport, api, tracker)
 
 
 @define

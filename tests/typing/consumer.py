@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TypedDict, assert_never, assert_type
+from typing import Any, TypeAlias, TypedDict, assert_never, assert_type
+
+from aiohttp import web
 
 from wiro_async import (
     ApiError,
@@ -22,6 +24,7 @@ from wiro_async import (
     Outcome,
     Output,
     PollSchedule,
+    Progress,
     RateLimited,
     RetryPolicy,
     RunOutcomeUnknown,
@@ -36,6 +39,7 @@ from wiro_async import (
     TaskFailed,
     TaskHandle,
     TaskStatus,
+    WebhookReceiver,
     WiroError,
     WiroSession,
     __version__,
@@ -45,6 +49,13 @@ from wiro_async import (
 )
 
 MODEL = "black-forest-labs/flux-pro-1-1-ultra"
+
+
+Message: TypeAlias = MutableMapping[str, Any]
+AsgiApp: TypeAlias = Callable[
+    [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]],
+    Awaitable[None],
+]
 
 
 class Row(TypedDict):
@@ -62,6 +73,8 @@ async def one(wiro: WiroSession) -> None:
     async for event in handle.stream():
         assert_type(event, TaskEvent)
         assert_type(event.status, str)
+        assert_type(event.progress, Progress | None)
+        assert_type(event.log, str | None)
         if event.status == TaskStatus.START:
             print(event.elapsed_seconds)
     task = await handle
@@ -143,6 +156,25 @@ def files() -> None:
     options = SourceOptions(format="csv", columns={"seed": "number"}, model=MODEL)
     assert_type(check_source("prompts.csv", options).requests, int)
     assert_type(read_requests(Path("prompts.csv"), options), Iterator[BatchRequest])
+
+
+async def called_back(wiro: WiroSession) -> web.Application:
+    receiver = WebhookReceiver("https://my.app/hooks")
+    assert_type(receiver.url_for(), str)
+    await wiro.run(MODEL, {"prompt": "a fox"}, callback_url=receiver.url_for())
+    await wiro.run(MODEL, {"prompt": "a fox"}, callback_url="https://my.app/elsewhere")
+    async with wiro.batch(["a fox"], output_dir="out", callback_url=receiver.url_for) as batch:
+        assert_type(await batch.wait(), BatchSummary)
+    # As the frameworks of ASGI 3 have it.
+    asgi: AsgiApp = receiver.asgi
+    print(asgi)
+    app = web.Application()
+    app.add_subapp("/hooks", receiver.aiohttp_app())
+    # One url is one task's; a batch has many.
+    wiro.batch(["a fox"], output_dir="out", callback_url=receiver.url_for())  # type: ignore[arg-type]
+    await wiro.run(MODEL, {"prompt": "a fox"}, callback_url=receiver.url_for)  # type: ignore[arg-type]
+    WebhookReceiver()  # type: ignore[call-arg]
+    return app
 
 
 async def what_goes_wrong(wiro: WiroSession) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from attrs import define, evolve, field
+from attrs import define, field
 
 from wiro_async.batch.journal.entries import Entry, Journal
 from wiro_async.batch.journal.states import State
@@ -79,7 +79,9 @@ class Progress:
         """Come to a state, and know this from now on; on the disk when this returns."""
         kept = {name: value for name, value in {**self.facts, **facts}.items() if value is not None}
         await self.journal.write(self.position, state, kept)
-        self.entry = evolve(self.planned, state=state, facts=kept)
+        self.entry = Entry(
+            position=self.position, request=self.planned.request, state=state, facts=kept
+        )
 
     async def before_sending(self) -> None:
         """Note that the Run goes out; if that fails it does not."""

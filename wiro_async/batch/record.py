@@ -44,6 +44,8 @@ _ESCAPED = {
     )
 }
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
+
 
 def item_line(item: BatchItem, directory: Path) -> dict[str, JsonValue]:
     """The item as a line of one of the files; paths are relative to the output directory."""
@@ -68,7 +70,11 @@ def item_line(item: BatchItem, directory: Path) -> dict[str, JsonValue]:
 
 def file_facts(files: tuple[SavedFile, ...], directory: Path) -> list[JsonValue]:
     """Files as they stand in a line: their paths relative to the output directory."""
-    return [{**asdict(file), "path": str(file.path.relative_to(directory))} for file in files]
+    beginning = f"{directory}{os.sep}"
+    return [
+        {**asdict(file, recurse=False), "path": str(file.path).removeprefix(beginning)}
+        for file in files
+    ]
 
 
 def error_facts(error: WiroError) -> dict[str, JsonValue]:
@@ -213,7 +219,7 @@ class ResultFiles:
             OutputDirectoryError: if the disk does not take it.
         """
         name = RESULTS_NAME if item.ok else ERRORS_NAME
-        text = json.dumps(item_line(item, self.directory), ensure_ascii=False, default=str)
+        text = _ENCODER.encode(item_line(item, self.directory))
         line = f"{text.translate(_ESCAPED)}\n".encode(errors="backslashreplace")
         passing("record.before_line")
         try:
@@ -233,8 +239,8 @@ class ResultFiles:
         Raises:
             OutputDirectoryError: if one is not.
         """
-        for path in (self.directory / name for name in (RESULTS_NAME, ERRORS_NAME)):
-            if not path.is_file():
+        for path in (f"{self.directory}{os.sep}{name}" for name in (RESULTS_NAME, ERRORS_NAME)):
+            if not os.path.isfile(path):  # noqa: PTH113 - before every Run, and in half the time
                 raise OutputDirectoryError(
                     f"{path} is not there any more, or no file any more, and what is written to it "
                     "is lost. Put it right and start the same batch again: with its journal it "

@@ -3,6 +3,9 @@
 Exit codes: 0 all well, 1 some items failed, 2 wrong use (nothing was submitted),
 130 interrupted.
 
+What a command runs is imported once it is called: who asks for help, or has mistyped an option,
+waits for the options alone.
+
 Longer than the other files because every option of every command is told here.
 """
 
@@ -13,7 +16,7 @@ import os
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
@@ -21,21 +24,22 @@ from wiro_async import __version__
 from wiro_async.batch.requests import Format, SourceOptions
 from wiro_async.batch.runner import OnUnknown
 from wiro_async.catalog import check_request
-from wiro_async.cli.batch import BatchOptions, run_batch
-from wiro_async.cli.emulator import serve
 from wiro_async.cli.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
-from wiro_async.cli.run import run_one
 from wiro_async.cli.service import EmbeddedEmulator, EmulatorOptions, ServiceOptions
-from wiro_async.cli.show import complain
+from wiro_async.cli.streams import complain
 from wiro_async.cli.values import read_columns, read_cost, read_faults, read_params, read_size
-from wiro_async.emulator import Fault
 from wiro_async.errors import ConfigurationError, InvalidRequest, OutputDirectoryError, WiroError
-from wiro_async.settings import check_choice, check_positive
+from wiro_async.settings import Tracking, check_choice, check_positive
+
+if TYPE_CHECKING:  # as in `service`
+    from wiro_async.emulator import Fault
 
 # Fast enough for a first try, slow enough to see something happen.
 _EMBEDDED_SPEED = 20.0
 _MEDIAN_SECONDS = 8.0
 _MAX_OUTPUT = "1G"
+# Here, since the emulator is not imported for a help text.
+_SOCKETS = ("many", "one", "silent", "absent")
 
 app = typer.Typer(
     name="wiro",
@@ -63,6 +67,14 @@ AllowHttp = Annotated[
 MaxOutputBytes = Annotated[
     str,
     typer.Option("--max-output-bytes", metavar="SIZE", help="Largest output, such as 500M or 2G."),
+]
+TrackBy = Annotated[
+    str,
+    typer.Option(
+        "--tracking",
+        metavar="auto|poll|sweep|socket",
+        help="Who tells that a task may have ended, beside looking at it.",
+    ),
 ]
 OnEmulator = Annotated[
     bool, typer.Option("--emulator", help="Run on an embedded emulator: no key, no cost.")
@@ -112,6 +124,7 @@ def run_command(
     base_url: BaseUrl = None,
     allow_http: AllowHttp = False,
     first_look: FirstLook = None,
+    tracking: TrackBy = "auto",
     emulator: OnEmulator = False,
     speed: Speed = None,
 ) -> None:
@@ -121,12 +134,19 @@ def run_command(
     service = ServiceOptions(
         base_url=base_url,
         first_look_seconds=first_look,
+        tracking=check_choice("--tracking", tracking, get_args(Tracking)),
         max_in_flight=1,
         max_output_bytes=read_size("--max-output-bytes", max_output_bytes),
         allow_http=allow_http,
         emulator=_embed(emulator=emulator, base_url=base_url, speed=speed),
     )
-    _finish(lambda: asyncio.run(run_one(service, model, params, out)))
+
+    def work() -> int:
+        from wiro_async.cli.run import run_one  # noqa: PLC0415 - see the head of the file
+
+        return asyncio.run(run_one(service, model, params, out))
+
+    _finish(work)
 
 
 @app.command("batch")
@@ -159,7 +179,7 @@ def batch_command(
     ] = 100,
     max_downloads: Annotated[
         int, typer.Option("--max-downloads", min=1, help="Files that are downloaded at once.")
-    ] = 16,
+    ] = 64,
     max_cost: Annotated[
         str | None,
         typer.Option("--max-cost", metavar="DOLLARS", help="Submit nothing that could pass it."),
@@ -197,9 +217,13 @@ def batch_command(
             "--disk-patience", metavar="SECONDS", min=0.01, help="How long to wait on a full disk."
         ),
     ] = 600.0,
+    uvloop: Annotated[
+        bool, typer.Option("--uvloop", help="Run on uvloop, if it is installed.")
+    ] = False,
     base_url: BaseUrl = None,
     allow_http: AllowHttp = False,
     first_look: FirstLook = None,
+    tracking: TrackBy = "auto",
     emulator: OnEmulator = False,
     speed: Speed = None,
     median: Median = None,
@@ -235,6 +259,7 @@ def batch_command(
     service = ServiceOptions(
         base_url=base_url,
         first_look_seconds=first_look,
+        tracking=check_choice("--tracking", tracking, get_args(Tracking)),
         max_in_flight=max_in_flight,
         max_downloads=max_downloads,
         settle_seconds=settle,
@@ -245,15 +270,25 @@ def batch_command(
     if drain and cancel_on_interrupt:
         raise ConfigurationError("--drain and --cancel-on-interrupt are two ways: give one of them")
     check_positive("--disk-patience", disk_patience)
-    wanted = BatchOptions(
-        max_cost=read_cost(max_cost),
-        on_unknown=check_choice("--on-unknown", on_unknown, get_args(OnUnknown)),
-        retry_failed=retry_failed,
-        drain=drain,
-        cancel=cancel_on_interrupt,
-        disk_patience_seconds=disk_patience,
-    )
-    _finish(lambda: run_batch(service, file, options, out, wanted))
+
+    def work() -> int:
+        from wiro_async.cli.batch import (  # noqa: PLC0415 - see the head of the file
+            BatchOptions,
+            run_batch,
+        )
+
+        wanted = BatchOptions(
+            max_cost=read_cost(max_cost),
+            on_unknown=check_choice("--on-unknown", on_unknown, get_args(OnUnknown)),
+            retry_failed=retry_failed,
+            drain=drain,
+            cancel=cancel_on_interrupt,
+            disk_patience_seconds=disk_patience,
+            uvloop=uvloop,
+        )
+        return run_batch(service, file, options, out, wanted)
+
+    _finish(work)
 
 
 @app.command("emulator")
@@ -282,6 +317,14 @@ def emulator_command(
         int | None, typer.Option("--list-page", min=1, help="Most rows of a page of Task/List.")
     ] = None,
     no_list: Annotated[bool, typer.Option("--no-list", help="There is no Task/List.")] = False,
+    socket: Annotated[
+        str,
+        typer.Option(
+            "--socket",
+            metavar="|".join(_SOCKETS),
+            help="Tasks that a websocket follows: many, one a connection, or none of them.",
+        ),
+    ] = "many",
     picture_pixels: Annotated[
         int, typer.Option("--picture-pixels", min=0, help="Long side; 0 for one pixel.")
     ] = 640,
@@ -301,10 +344,17 @@ def emulator_command(
         list_lag_seconds=list_lag,
         list_page_limit=list_page,
         list_absent=no_list,
+        socket_manner=check_choice("--socket", socket, _SOCKETS),
         faults=read_faults(fault or []),
         picture_pixels=picture_pixels,
     )
-    _finish(lambda: asyncio.run(serve(options)))
+
+    def work() -> int:
+        from wiro_async.cli.emulator import serve  # noqa: PLC0415 - see the head of the file
+
+        return asyncio.run(serve(options))
+
+    _finish(work)
 
 
 def run_app() -> int:

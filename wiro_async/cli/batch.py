@@ -28,6 +28,7 @@ from wiro_async.cli.exits import (
     leave_at_once,
     on_interrupt,
 )
+from wiro_async.cli.loops import run_on_loop
 from wiro_async.cli.service import ServiceOptions, open_session
 from wiro_async.cli.show import Show, describe_failure, show_batch
 
@@ -56,6 +57,7 @@ class BatchOptions:
         drain: whether an interrupt lets what is in flight finish.
         cancel: whether an interrupt cancels what is in flight.
         disk_patience_seconds: how long a full disk pauses the batch before it stops it.
+        uvloop: whether it runs on uvloop.
     """
 
     max_cost: Decimal | None = None
@@ -64,6 +66,7 @@ class BatchOptions:
     drain: bool = False
     cancel: bool = False
     disk_patience_seconds: float = 600.0
+    uvloop: bool = False
 
 
 def run_batch(
@@ -83,10 +86,12 @@ def run_batch(
     if source.model is not None:
         check_slug(source.model)
     if file != "-":
-        return asyncio.run(_run(service, Path(file), source, out, options))
+        work = _run(service, Path(file), source, out, options)
+        return run_on_loop(work, uvloop=options.uvloop)
     # Before the loop runs: Ctrl-C on a loop would not end the wait for standard input.
     with spool_stdin(sys.stdin.buffer) as path:
-        return asyncio.run(_run(service, path, source, out, options))
+        work = _run(service, path, source, out, options)
+        return run_on_loop(work, uvloop=options.uvloop)
 
 
 async def _run(

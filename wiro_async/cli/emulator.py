@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import shlex
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from wiro_async.cli.exits import EXIT_WELL, on_interrupt
 from wiro_async.cli.service import EmulatorOptions, open_emulator
 from wiro_async.cli.streams import give_out
-from wiro_async.emulator import Emulator
 from wiro_async.errors import ConfigurationError
+
+if TYPE_CHECKING:  # as in `service`
+    from wiro_async.emulator import Emulator
 
 
 async def serve(options: EmulatorOptions) -> int:
@@ -33,6 +36,7 @@ async def serve(options: EmulatorOptions) -> int:
 def _tell_how_to_reach(emulator: Emulator, options: EmulatorOptions) -> None:
     variables = {
         "WIRO_BASE_URL": emulator.base_url,
+        "WIRO_SOCKET_URL": emulator.socket_url,
         "WIRO_API_KEY": options.api_key,
         "WIRO_API_SECRET": options.api_secret,
     }

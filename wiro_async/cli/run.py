@@ -12,7 +12,7 @@ from wiro_async.cli.show import make_console, plain
 from wiro_async.cli.streams import give_out
 from wiro_async.errors import DownloadError
 from wiro_async.protocol.wording import one_line
-from wiro_async.task import JsonObject, Task
+from wiro_async.task import JsonObject, Task, TaskEvent
 
 
 async def run_one(options: ServiceOptions, model: str, params: JsonObject, out: Path) -> int:
@@ -29,8 +29,8 @@ async def run_one(options: ServiceOptions, model: str, params: JsonObject, out: 
         names = one_line(f"task {handle.task_id} (token {handle.token})")
         console.print(plain(names), soft_wrap=True)
         async for event in handle.stream():
-            status = one_line(event.status)
-            console.print(plain(f"{event.elapsed_seconds:6.1f} s  {status}"), soft_wrap=True)
+            words = f"{event.elapsed_seconds:6.1f} s  {describe_event(event)}"
+            console.print(plain(words), soft_wrap=True)
         task = await handle
         _give_out(task, await handle.download(out), names)
         if not task.outputs:
@@ -38,6 +38,20 @@ async def run_one(options: ServiceOptions, model: str, params: JsonObject, out: 
         if task.total_cost is not None:
             console.print(plain(f"cost {format_cost(task.total_cost)}"))
     return EXIT_WELL
+
+
+def describe_event(event: TaskEvent) -> str:
+    """A status, and the news that came with it, on one line."""
+    news, progress = event.log, event.progress
+    if progress is not None and progress.percentage is not None:
+        news = f"{progress.percentage:.0f} %"
+    elif progress is not None and progress.step is not None and progress.steps is not None:
+        news = f"step {progress.step} of {progress.steps}"
+    elif event.text is not None:
+        news = f"{len(event.text)} characters so far"
+    elif event.thinking is not None:
+        news = "thinking"
+    return one_line(event.status) if news is None else f"{one_line(event.status)}  {one_line(news)}"
 
 
 def _give_out(task: Task, paths: list[Path], names: str) -> None:

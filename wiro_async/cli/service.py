@@ -7,19 +7,23 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 from attrs import asdict, frozen
 
 from wiro_async.batch.record import check_directory
-from wiro_async.emulator import Emulator, Fault
 from wiro_async.errors import ConfigurationError
 from wiro_async.protocol.polling import PollSchedule
 from wiro_async.session import WiroSession
+from wiro_async.settings import Tracking
+
+if TYPE_CHECKING:  # it brings a web server: imported only when there is to be one
+    from wiro_async.emulator import Emulator, Fault
 
 # Enough money for no limit of tasks at once, whatever a batch spends: see the facts of the API.
 _EMULATED_BALANCE = Decimal(100_000)
-_LOOKS_PER_SECOND = 100.0
+_LOOKS_PER_SECOND = 500.0
 _SETTLE_SECONDS = 10.0
 
 
@@ -40,6 +44,7 @@ class EmulatorOptions:
     list_lag_seconds: float = 0.0
     list_page_limit: int | None = None
     list_absent: bool = False
+    socket_manner: str = "many"
     faults: tuple[Fault, ...] = ()
     picture_pixels: int = 640
 
@@ -58,8 +63,9 @@ class ServiceOptions:
 
     base_url: str | None = None
     first_look_seconds: float | None = None
+    tracking: Tracking = "auto"
     max_in_flight: int = 100
-    max_downloads: int = 16
+    max_downloads: int = 64
     settle_seconds: float | None = None
     max_output_bytes: int = 1 << 30
     allow_http: bool = False
@@ -73,6 +79,8 @@ async def open_emulator(options: EmulatorOptions) -> AsyncIterator[Emulator]:
     Raises:
         ConfigurationError: if it cannot draw, or the port cannot be had.
     """
+    from wiro_async.emulator import Emulator  # noqa: PLC0415 - see the head of the file
+
     try:
         emulator = Emulator(**asdict(options, recurse=False))
         await emulator.start()
@@ -93,7 +101,7 @@ async def open_emulator(options: EmulatorOptions) -> AsyncIterator[Emulator]:
 async def open_session(options: ServiceOptions) -> AsyncIterator[WiroSession]:
     """A session with the service, with an emulator beneath it if one is asked for.
 
-    An emulator's clock runs faster, and the schedule of looks with it.
+    An emulator's clock runs faster, and so may the looks follow each other.
 
     Raises:
         ConfigurationError: if there are no credentials, or a setting cannot work.
@@ -127,14 +135,16 @@ def _check_books(path: Path) -> None:
 def _session(
     options: ServiceOptions, *, speed: float, emulator: Emulator | None = None
 ) -> WiroSession:
-    first = options.first_look_seconds
-    schedule = PollSchedule().faster(speed)
+    first, schedule = options.first_look_seconds, None
     if first is not None:
-        schedule = PollSchedule(first_seconds=first, max_seconds=max(first, schedule.max_seconds))
+        slowest = PollSchedule().faster(speed).max_seconds
+        schedule = PollSchedule(first_seconds=first, max_seconds=max(first, slowest))
     return WiroSession(
         api_key=None if emulator is None else emulator.api_key,
         api_secret=None if emulator is None else emulator.api_secret,
         base_url=options.base_url if emulator is None else emulator.base_url,
+        socket_url=None if emulator is None else emulator.socket_url,
+        tracking=options.tracking,
         max_in_flight=options.max_in_flight,
         max_downloads=options.max_downloads,
         max_looks_per_second=_LOOKS_PER_SECOND * speed,

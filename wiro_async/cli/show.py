@@ -52,11 +52,6 @@ def make_console() -> Console:
     return Console(file=eyes, highlight=False, markup=False, emoji=False)
 
 
-def complain(message: str) -> None:
-    """Say what was wrong, in one message."""
-    make_console().print(plain(f"wiro: {message}"), soft_wrap=True)
-
-
 def plain(message: str) -> Text:
     """The message as it stands, without what a terminal would obey."""
     return Text(visible_text(message))

@@ -46,6 +46,11 @@ def give_out(words: str | Path) -> None:
             raise
 
 
+def complain(message: str) -> None:
+    """Say on standard error what was wrong, in one message."""
+    Eyes(sys.stderr).write(f"{visible_text(f'wiro: {message}')}\n")
+
+
 @frozen
 class Eyes:
     """Standard error as a stream that never fails, for what a person is told."""

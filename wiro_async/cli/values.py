@@ -6,10 +6,13 @@ import json
 import re
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING
 
-from wiro_async.emulator import Fault, parse_fault
 from wiro_async.errors import ConfigurationError
 from wiro_async.task import JsonValue
+
+if TYPE_CHECKING:  # the emulator brings a web server: imported only when there is to be one
+    from wiro_async.emulator import Fault
 
 _SIZE = re.compile(r"([0-9]{1,18})([KMG]?)B?")
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
@@ -39,6 +42,10 @@ def read_faults(options: Sequence[str]) -> tuple[Fault, ...]:
     Raises:
         ConfigurationError: for one that the emulator does not know.
     """
+    if not options:
+        return ()
+    from wiro_async.emulator import parse_fault  # noqa: PLC0415 - see the head of the file
+
     try:
         return tuple(parse_fault(option) for option in options)
     except ValueError as error:

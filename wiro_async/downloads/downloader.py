@@ -7,19 +7,27 @@ from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from anyio import to_thread
 from attrs import define, field
 
 from wiro_async.downloads.errands import Errand, Patience, Refresh, SavedFile, is_file
 from wiro_async.downloads.fetching import Fault, Wanted, fetch
+from wiro_async.downloads.flushing import Flusher
 from wiro_async.downloads.partfile import PartFile
 from wiro_async.errors import AddressRefused, DownloadError, TransportError
 from wiro_async.filenames import output_names, safe_stem
 from wiro_async.protocol.retry import RetryPolicy
 from wiro_async.shield import finish
 from wiro_async.task import Task
-from wiro_async.transport import Transport
+
+if TYPE_CHECKING:  # it brings aiohttp, which is imported when a session opens
+    from wiro_async.transport import Transport
+
+
+# Written in about the time that a thread takes to wake up.
+_SMALL_BYTES = 256 * 1024
 
 
 @define
@@ -42,6 +50,7 @@ class Downloader:
     max_bytes: int = 1 << 30
     repeats: int = 0
     _places: asyncio.Semaphore = field(init=False)
+    _flusher: Flusher = field(init=False, factory=Flusher)
 
     def __attrs_post_init__(self) -> None:
         self._places = asyncio.Semaphore(self.max_downloads)
@@ -89,7 +98,10 @@ class Downloader:
             try:
                 await self._bring(errand, part)
                 path, note = errand.place_file(part.head)
-                path = await finish(to_thread.run_sync(part.put_in_place, path))
+                if part.size_bytes <= _SMALL_BYTES:
+                    path = await self._flusher.put_in_place(part, path)
+                else:
+                    path = await finish(to_thread.run_sync(part.put_in_place, path))
             except OSError as error:
                 lost = errand.disk_failure(error)
             else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from anyio import to_thread
 from attrs import frozen
@@ -18,7 +19,9 @@ from wiro_async.protocol.ranges import GoOn, StartAgain, judge, range_headers
 from wiro_async.protocol.responses import retry_after_seconds
 from wiro_async.shield import finish
 from wiro_async.task import Output
-from wiro_async.transport import Stream, Transport
+
+if TYPE_CHECKING:  # it brings aiohttp, which is imported when a session opens
+    from wiro_async.transport import Stream, Transport
 
 # Smaller files take one hop to a thread for all their disk work, larger ones one for each block.
 _BLOCK_BYTES = 1024 * 1024

@@ -11,8 +11,6 @@ import re
 import secrets
 from pathlib import Path
 
-from attrs import evolve
-
 from wiro_async.crashpoints import passing
 from wiro_async.errors import OutputDirectoryError
 from wiro_async.protocol.filetypes import HEAD_BYTES
@@ -78,7 +76,7 @@ class PartFile:
 
     def go_on(self, source: Source) -> None:
         """Take what comes behind what is there."""
-        self._held = evolve(self._held, source=source)
+        self._held = Held(size_bytes=self._held.size_bytes, source=source)
 
     def take(self, chunk: bytes) -> None:
         """Count and keep a chunk in memory."""
@@ -86,10 +84,10 @@ class PartFile:
             self.head += chunk[: HEAD_BYTES - len(self.head)]
         self._pending.append(chunk)
         self.pending_bytes += len(chunk)
-        self._held = evolve(self._held, size_bytes=self._held.size_bytes + len(chunk))
+        self._held = Held(size_bytes=self._held.size_bytes + len(chunk), source=self._held.source)
         self._hash.update(chunk)
 
-    def write(self) -> int:
+    def write(self) -> None:
         """Move what is in memory to the part file, which is made if it is not there."""
         if self._descriptor is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -105,13 +103,21 @@ class PartFile:
         while left:
             left = left[os.write(self._descriptor, left) :]
         passing("download.written")
-        return self._descriptor
 
     def put_in_place(self, path: Path) -> Path:
         """Flush to the disk and give a final name; the path that the file is at."""
-        descriptor = self.write()
+        self.write()
+        name = self.give_name(path, current_umask())
+        sync_directory(name.parent)
+        passing("download.in_place")
+        return name
+
+    def give_name(self, path: Path, umask: int) -> Path:
+        """Like `put_in_place`, after the last `write`, and before its directory is flushed."""
+        descriptor = self._descriptor
+        assert descriptor is not None  # noqa: S101 - it was written
         if hasattr(os, "fchmod"):  # Windows has no such rights
-            os.fchmod(descriptor, _USUAL_MODE & ~current_umask())
+            os.fchmod(descriptor, _USUAL_MODE & ~umask)
         os.fsync(descriptor)
         self._close()
         passing("download.flushed")
@@ -120,8 +126,6 @@ class PartFile:
             if _name_exclusively(self._part, name) or holds(name, digest):
                 passing("download.named")
                 self.discard()
-                sync_directory(name.parent)
-                passing("download.in_place")
                 return name
         raise FileExistsError(f"{path.name} and its alternative name are taken")
 

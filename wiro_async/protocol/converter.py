@@ -17,9 +17,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any, TypeAlias
 
-from attrs import evolve
 from cattrs import Converter
 from cattrs.gen import make_dict_structure_fn, override
 
@@ -31,6 +31,7 @@ Reader: TypeAlias = Callable[[object, object], object]
 # No count, size or price needs more digits; a wire that sends 1e999999999 gets None, and
 # nobody's memory is spent on writing that number out.
 _MAX_DIGITS = 40
+_NOT_YET = (None, "", "0")
 # A record nests four deep, a language model's content not much more.
 _MOST_DEPTH = 100
 # Python refuses to read 4300 digits, and with them would refuse the whole record.
@@ -41,12 +42,14 @@ _HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 
 def read_text(value: object, _: object = None) -> str | None:
     """A text, or a number as its text; blank and anything else is None."""
+    if isinstance(value, str):
+        return value or None
     if isinstance(value, float) and not math.isfinite(value):
         return None  # what 1e999 is read as names no task
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if isinstance(value, str | int | float) and not isinstance(value, bool):
-        return str(value) or None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
     return None
 
 
@@ -73,11 +76,20 @@ def read_decimal(value: object, _: object = None) -> Decimal | None:
     """Money or any exact number: ``"0.003510000000"`` keeps its digits."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
+    text = str(value)
+    return _known_decimal(text) if len(text) <= _MAX_DIGITS else _decimal_of(text)
+
+
+def _decimal_of(text: str) -> Decimal | None:
     try:
-        number = Decimal(str(value).strip())
+        number = Decimal(text.strip())
     except (InvalidOperation, ValueError):
         return None
     return number if number.is_finite() and abs(number.adjusted()) < _MAX_DIGITS else None
+
+
+# A record's times, prices and noughts are those of the record before, mostly.
+_known_decimal = lru_cache(maxsize=1024)(_decimal_of)
 
 
 def read_integer(value: object, _: object = None) -> int | None:
@@ -94,7 +106,7 @@ def read_seconds(value: object, _: object = None) -> float | None:
 
 def read_time(value: object, _: object = None) -> datetime | None:
     """Unix seconds as an aware datetime; ``"0"`` and ``""`` are "not yet"."""
-    seconds = read_seconds(value)
+    seconds = None if value in _NOT_YET else read_seconds(value)
     if not seconds:
         return None
     try:
@@ -151,7 +163,7 @@ def read_json(text: str | bytes) -> object:
             # What `json.loads` asks itself, but for the bytes that are no text.
             text = text.decode(json.detect_encoding(text), "replace")
         value = _DECODER.decode(text)
-        if _HALF_CHARACTER.search(text):
+        if not (text.isascii() and "\\u" not in text) and _HALF_CHARACTER.search(text):
             whole = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
             value = _DECODER.decode(whole.decode("utf-8", "replace"))
     except (ValueError, RecursionError):
@@ -238,27 +250,31 @@ def make_converter() -> Converter:
         return tuple(converter.structure(row, Output) for row in read_rows(value))
 
     structure_output = make_dict_structure_fn(
-        Output, converter, raw=override(omit=True), **_overrides(_OUTPUT_FIELDS)
+        Output, converter, raw=override(struct_hook=_as_it_is), **_overrides(_OUTPUT_FIELDS)
     )
     structure_task = make_dict_structure_fn(
         Task,
         converter,
         outputs=override(struct_hook=read_outputs),
-        outcome=override(omit=True),
-        raw=override(omit=True),
+        outcome=override(struct_hook=_as_it_is),
+        raw=override(struct_hook=_as_it_is),
         **_overrides(_TASK_FIELDS),
     )
 
     def read_output(row: JsonObject, kind: type[Output]) -> Output:
-        return evolve(structure_output(row, kind), raw=row)
+        return structure_output({**row, "raw": row}, kind)
 
     def read_task(row: JsonObject, kind: type[Task]) -> Task:
-        task = structure_task(row, kind)
-        return evolve(task, outcome=outcome_of(task.status, task.exit_code), raw=row)
+        outcome = outcome_of(read_status(row.get("status")), read_text(row.get("pexit")))
+        return structure_task({**row, "outcome": outcome, "raw": row}, kind)
 
     converter.register_structure_hook(Output, read_output)
     converter.register_structure_hook(Task, read_task)
     return converter
+
+
+def _as_it_is(value: Any, _: object) -> Any:  # noqa: ANN401 - what was put there a moment ago
+    return value
 
 
 # Any: cattrs takes the fields' names and its own options through one set of keywords.

@@ -33,7 +33,7 @@ from wiro_async.protocol.converter import (
     read_text,
     read_texts,
 )
-from wiro_async.task import JsonObject, Progress, TaskStatus
+from wiro_async.task import JsonObject, JsonValue, Progress, TaskStatus
 
 _TASK = "task_"
 _REGISTRATION = "task_info"
@@ -48,18 +48,12 @@ class Frame:
     Attributes:
         kind: its type, which is a status of the service's open vocabulary; of `task_error` not.
         token: of the task.
-        progress: how far the model is, where the frame tells.
-        log: a line of output or of the errors.
-        text: all that a language model has answered so far.
-        thinking: all that it has thought so far.
+        message: as it came; `decode_news` makes something of it, where somebody wants to know.
     """
 
     kind: str
     token: str
-    progress: Progress | None = None
-    log: str | None = None
-    text: str | None = None
-    thinking: str | None = None
+    message: JsonValue = None
 
     @property
     def is_end(self) -> bool:
@@ -77,6 +71,26 @@ class Frame:
         return not self.is_end and not self.is_error
 
 
+@frozen(kw_only=True)
+class News:
+    """What a frame's message tells.
+
+    Attributes:
+        progress: how far the model is.
+        log: a line of output or of the errors.
+        text: all that a language model has answered so far.
+        thinking: all that it has thought so far.
+    """
+
+    progress: Progress | None = None
+    log: str | None = None
+    text: str | None = None
+    thinking: str | None = None
+
+
+NO_NEWS = News()
+
+
 def build_registration(token: str) -> str:
     """What is sent to hear of a task."""
     return json.dumps({"type": _REGISTRATION, "tasktoken": token})
@@ -90,35 +104,29 @@ def decode_frame(data: str | bytes) -> Frame | None:
     kind, token = said.get("type"), read_name(said.get("tasktoken"))
     if not isinstance(kind, str) or not kind.startswith(_TASK) or kind == _REGISTRATION:
         return None
-    if token is None:
-        return None
-    message = said.get("message")
-    if kind == TaskStatus.OUTPUT:
-        return _decode_output(token, message)
-    return Frame(kind=kind, token=token, log=read_line(message) if kind == "task_error" else None)
+    return None if token is None else Frame(kind=kind, token=token, message=said.get("message"))
+
+
+def decode_news(frame: Frame) -> News:
+    """What a frame tells more than its kind; `NO_NEWS` if nothing."""
+    if frame.is_error:
+        return News(log=read_line(frame.message))
+    if frame.kind != TaskStatus.OUTPUT:
+        return NO_NEWS
+    told = read_object(frame.message) or {}
+    news = News(
+        progress=read_progress(told),
+        text=_read_said(told, "answer", "raw"),
+        thinking=_read_said(told, "thinking"),
+    )
+    # A line may look like an object and be none of these: then it is a line.
+    return news if news != NO_NEWS else News(log=read_line(frame.message))
 
 
 def read_line(message: object) -> str | None:
     """A line of a log, without the end of the line; None for a blank one or anything else."""
     line = read_text(message)
     return line.rstrip("\r\n") or None if line and line.strip() else None
-
-
-def _decode_output(token: str, message: object) -> Frame:
-    told = read_object(message)
-    progress = None if told is None else read_progress(told)
-    text = None if told is None else _read_said(told, "answer", "raw")
-    thinking = None if told is None else _read_said(told, "thinking")
-    is_news = progress is not None or text is not None or thinking is not None
-    return Frame(
-        kind=TaskStatus.OUTPUT.value,
-        token=token,
-        progress=progress,
-        # A line may look like an object and be none of the two: then it is a line.
-        log=None if is_news else read_line(message),
-        text=text,
-        thinking=thinking,
-    )
 
 
 def read_progress(told: JsonObject) -> Progress | None:

@@ -7,10 +7,11 @@ new: often at the beginning, seldom later, and again and again if the model's du
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Protocol
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from wiro_async.protocol.durations import DurationLog
 from wiro_async.protocol.polling import (
@@ -28,13 +29,42 @@ _MOST_NEW = 32
 # While requests are not scarce a person is not left waiting for longer than this.
 _LONGEST_WAIT_SECONDS = 1.0
 _LONGEST_WAIT_SHARE = 1 / 60
+# For keeping to that so many looks a second are spent, with fifty tasks one for each; and of a
+# ceiling that is near as large a share: nobody waits for longer than two rounds of all tasks.
+_IMPATIENT_LOOKS_PER_SECOND = 50.0
+_IMPATIENT_SHARE = 0.5
+
+
+@frozen(kw_only=True)
+class Load:
+    """What else is to be looked at.
+
+    Attributes:
+        stretch: by which factor looks have to be fewer than would be best.
+        tasks: how many are watched.
+        looks_per_second: the ceiling of looks, for all of them together.
+    """
+
+    stretch: float = 1.0
+    tasks: int = 1
+    looks_per_second: float = math.inf
+
+    def longest_wait(self, elapsed_seconds: float) -> float:
+        """For how long a task of this age may go without a look."""
+        impatient = min(_IMPATIENT_LOOKS_PER_SECOND, _IMPATIENT_SHARE * self.looks_per_second)
+        return max(
+            _LONGEST_WAIT_SECONDS, _LONGEST_WAIT_SHARE * elapsed_seconds, self.tasks / impatient
+        )
+
+
+ALONE = Load()
 
 
 class Waits(Protocol):
     """When to look at the tasks of a session."""
 
     def wait_seconds(
-        self, model: str | None, elapsed_seconds: float, dice: float, stretch: float = 1.0
+        self, model: str | None, elapsed_seconds: float, dice: float, load: Load = ALONE
     ) -> float:
         """How long to wait before the next look at a task, whose model may not be known.
 
@@ -42,7 +72,7 @@ class Waits(Protocol):
             model: the slug.
             elapsed_seconds: the task's age.
             dice: a random number from 0 to 1.
-            stretch: by which factor looks have to be fewer than they would be best.
+            load: what else is to be looked at.
         """
         ...
 
@@ -66,11 +96,11 @@ class Told:
     schedule: PollSchedule
 
     def wait_seconds(
-        self, model: str | None, elapsed_seconds: float, dice: float, stretch: float = 1.0
+        self, model: str | None, elapsed_seconds: float, dice: float, load: Load = ALONE
     ) -> float:
         """As the schedule says, whatever the model."""
         del model
-        return self.schedule.wait_seconds(elapsed_seconds, dice) * stretch
+        return self.schedule.wait_seconds(elapsed_seconds, dice) * load.stretch
 
     def wants_fit(self, model: str | None) -> bool:
         """Never."""
@@ -98,16 +128,15 @@ class Learned:
     _models: dict[str | None, _Model] = field(init=False, factory=dict)
 
     def wait_seconds(
-        self, model: str | None, elapsed_seconds: float, dice: float, stretch: float = 1.0
+        self, model: str | None, elapsed_seconds: float, dice: float, load: Load = ALONE
     ) -> float:
         """What is best for the model as far as it is known, and never long."""
         known = self._models.get(model)
         if known is None or known.schedule is None:
-            wait = _UNKNOWN.wait_seconds(elapsed_seconds, dice) * stretch
+            wait = _UNKNOWN.wait_seconds(elapsed_seconds, dice) * load.stretch
         else:
-            wait = known.schedule.wait_seconds(elapsed_seconds, dice, stretch)
-        longest = max(_LONGEST_WAIT_SECONDS, _LONGEST_WAIT_SHARE * elapsed_seconds)
-        return min(wait, longest * stretch)
+            wait = known.schedule.wait_seconds(elapsed_seconds, dice, load.stretch)
+        return min(wait, load.longest_wait(elapsed_seconds))
 
     def wants_fit(self, model: str | None) -> bool:
         """Whether a good share of what is known of the model is new."""

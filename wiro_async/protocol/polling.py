@@ -26,10 +26,15 @@ is whatever outlives everything that was seen (`durations` mixes such a tail in)
 
 **In between** the distribution is estimated as `durations` tells, anew as tasks end.
 
-Two bounds hold besides. While few tasks are in flight a wait is never longer than about a second:
-requests are not scarce then, and a lag of ten seconds would be felt. And all tasks of a session
-share a ceiling of looks a second: where it would be passed, `price` rises for all of them alike, so
-each is looked at less often, and the likeliest to be done still first.
+**The late ones.** That is best on average, and one in twenty pays for it: where few tasks end the
+rule leaves wide gaps. So from where the first twentieth has ended, looks are never further apart
+than about a quarter of the age (`LATEST`). It costs a few hundredths of the mean, and takes as much
+from the largest lags.
+
+Two bounds hold besides (`learning`). While few tasks are in flight a wait is never longer than
+about a second: requests are not scarce then, and a lag of ten seconds would be felt. And all tasks
+of a session share a ceiling of looks a second: where it would be passed, `price` rises for all of
+them alike, so each is looked at less often, and the likeliest to be done still first.
 
 Each wait is stretched or shrunk at random by the share `jitter`, so that a thousand tasks which
 were started together do not look together. The dice are the caller's: a number from 0 to 1.
@@ -46,10 +51,14 @@ from attrs import frozen
 from wiro_async.errors import ConfigurationError
 from wiro_async.protocol.durations import Durations
 
-# Of all prices this is the one at which a lognormal model with a sigma of 0.5 takes 7 looks.
-PRICE = 0.011
-# At the price above a hazard of this over the age makes looks a quarter of the age apart.
-TAIL_INDEX = 2 * PRICE / 0.25**2
+# Of all prices this is the one at which five hundred tasks of an unknown model, lognormal with a
+# sigma of 0.5 and a hundred in flight, take 7 looks each.
+PRICE = 0.0145
+# The largest g(t)/t, and from where on, in spreads below the median.
+LATEST = 0.22
+_LATEST_FROM = 1.6
+# At the price above a hazard of this over the age makes looks so far apart.
+TAIL_INDEX = 2 * PRICE / LATEST**2
 # The table of phases: from a fiftieth of the median to a thousand times it.
 _FIRST_SHARE = 0.02
 _STEP = 1.1
@@ -148,10 +157,14 @@ def learned_schedule(durations: Durations, *, price: float = PRICE) -> LearnedSc
     """
     first = durations.median_seconds * _FIRST_SHARE
     ages = [first * _STEP**step for step in range(_STEPS)]
-    looks = (
-        (later - age) * math.sqrt(durations.hazard(age) / (2 * price * age))
-        for age, later in pairwise(ages)
-    )
+    latest = LATEST * math.sqrt(price / PRICE)
+    bounded_from = durations.median_seconds * math.exp(-_LATEST_FROM * durations.spread)
+
+    def looks_a_second(age: float) -> float:
+        best = math.sqrt(durations.hazard(age) / (2 * price * age))
+        return best if age < bounded_from else max(best, 1 / (latest * age))
+
+    looks = ((later - age) * looks_a_second(age) for age, later in pairwise(ages))
     return LearnedSchedule(ages=(*ages,), phases=(*accumulate(looks, initial=0.0),))
 
 

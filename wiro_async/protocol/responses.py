@@ -17,7 +17,7 @@ Rules (wiro-api facts, "Answers and errors"):
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -144,8 +144,23 @@ def decode_tasks(answer: Answer, endpoint: str) -> tuple[Task, ...]:
     Raises:
         ApiError: what the service refused, or `ServerError` for what cannot be read.
     """
-    rows = read_rows(_read_task_list(answer, endpoint))
-    return tuple(_CONVERTER.structure(row, Task) for row in rows)
+    return tuple(_CONVERTER.structure(row, Task) for row in decode_records(answer, endpoint))
+
+
+def decode_records(
+    answer: Answer, endpoint: str, *, read: Callable[[bytes], object] | None = None
+) -> list[JsonObject]:
+    """The tasks of a Detail's or List's answer, as they came.
+
+    Args:
+        answer: the answer.
+        endpoint: whose it is.
+        read: what a JSON text holds, None if it is not one; as `read_json` if it is left out.
+
+    Raises:
+        ApiError: what the service refused, or `ServerError` for what cannot be read.
+    """
+    return read_rows(_read_task_list(answer, endpoint, read))
 
 
 def decode_acknowledgement(answer: Answer, endpoint: str) -> None:
@@ -185,16 +200,20 @@ def _identifier(value: object) -> str | None:
     return None if text in {"", "0"} or "\ufffd" in text else text
 
 
-def _read_task_list(answer: Answer, endpoint: str) -> object:
-    envelope = _read_envelope(answer)
+def _read_task_list(
+    answer: Answer, endpoint: str, read: Callable[[bytes], object] | None = None
+) -> object:
+    envelope = _read_envelope(answer, read)
     rows = None if envelope is None else envelope.body.get("tasklist")
     if envelope is None or envelope.is_refusal or not isinstance(rows, list | dict | str):
         raise _error_of(answer, envelope, endpoint)
     return rows
 
 
-def _read_envelope(answer: Answer) -> _Envelope | None:
-    body = read_json(answer.body)
+def _read_envelope(
+    answer: Answer, read: Callable[[bytes], object] | None = None
+) -> _Envelope | None:
+    body = (read or read_json)(answer.body)
     if not isinstance(body, Mapping):
         return None
     inner = body.get("data")

@@ -19,11 +19,21 @@ import hmac
 import json
 from typing import NoReturn
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 from wiro_async.errors import CredentialsError
 
 _SHORTEST_SECRET = 8
+
+
+def _forms_of(credentials: Credentials) -> frozenset[bytes]:
+    """What an answer is searched for: the key and the secret, as they are and as JSON has them."""
+    forms: set[bytes] = set()
+    for text in (credentials.api_key, credentials.api_secret or ""):
+        if len(text) >= _SHORTEST_SECRET:
+            written = json.dumps(text)[1:-1]
+            forms |= {form.encode() for form in (text, written, written.replace("/", "\\/"))}
+    return frozenset(forms)
 
 
 @frozen(kw_only=True, init=False)
@@ -32,6 +42,9 @@ class Credentials:
 
     api_key: str = field(repr=False)
     api_secret: str | None = field(default=None, repr=False)
+    _forms: frozenset[bytes] = field(
+        init=False, repr=False, eq=False, default=Factory(_forms_of, takes_self=True)
+    )
 
     def __init__(self, *, api_key: str, api_secret: str | None = None) -> None:
         problem = _find_problem("api key", api_key)
@@ -49,11 +62,8 @@ class Credentials:
         As they are, and as they stand in JSON. One so short that it can be a part of any word is
         left: no key of the service is, and a record must stay what it is.
         """
-        for text in (self.api_key, self.api_secret or ""):
-            if len(text) >= _SHORTEST_SECRET:
-                written = json.dumps(text)[1:-1]
-                for form in {text, written, written.replace("/", "\\/")}:
-                    answer = answer.replace(form.encode(), b"***")
+        for form in self._forms:
+            answer = answer.replace(form, b"***")
         return answer
 
     def __reduce__(self) -> NoReturn:

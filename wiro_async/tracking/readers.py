@@ -1,7 +1,7 @@
-"""What a reader of a status stream has not read yet.
+"""What the reader of a status stream has not read yet.
 
 A socket can tell of a task faster than somebody reads. A change of status is never left out; of
-the news in between (progress, log lines, a language model's text so far) the oldest give way.
+the news in between (progress, log lines, a language model's text so far) the oldest gives way.
 """
 
 from __future__ import annotations
@@ -11,32 +11,27 @@ from collections import deque
 
 from wiro_async.task import TaskEvent
 
-# A few screens of a log. More than that is not news any more.
-_MOST_NEWS = 64
+# A few screens of a log; of progress, more than anybody wants to read late.
+_MOST_NEWS = 100
 
 
 class EventQueue(asyncio.Queue[TaskEvent | None]):
-    """Events in their order, the end of them as None."""
+    """Events in their order; None is the end of them."""
 
-    _queue: deque[TaskEvent | None]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._news = 0
+    def _init(self, maxsize: int) -> None:
+        super()._init(maxsize)
+        self._news: deque[TaskEvent] = deque()
 
     def put_news(self, event: TaskEvent) -> None:
-        """Add what may be left out; the oldest of its kind gives way where there is too much."""
-        if self._news == _MOST_NEWS:
-            self._queue.remove(next(one for one in self._queue if is_news(one)))
-            self._news -= 1
-        self._news += 1
+        """Add an event that gives way to later ones."""
+        if len(self._news) == _MOST_NEWS:
+            # It is near the front: only changes of status can stand before it.
+            self._queue.remove(self._news.popleft())  # type: ignore[attr-defined] # of asyncio's
+        self._news.append(event)
         self.put_nowait(event)
 
     def _get(self) -> TaskEvent | None:
-        event = self._queue.popleft()
-        self._news -= is_news(event)
+        event = super()._get()
+        if self._news and event is self._news[0]:
+            self._news.popleft()
         return event
-
-
-def is_news(event: TaskEvent | None) -> bool:
-    ...

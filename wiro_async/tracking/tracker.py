@@ -33,7 +33,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import math
-from collections.abc import Awaitable, Callable, Set
+from collections.abc import Awaitable, Callable
+from collections.abc import Set as AbstractSet
 from functools import partial
 
 from attrs import define, field
@@ -45,11 +46,12 @@ from wiro_async.errors import (
     RateLimited,
     WiroError,
 )
-from wiro_async.protocol.learning import Waits
+from wiro_async.protocol.learning import Load, Waits
 from wiro_async.protocol.requests import build_detail
 from wiro_async.protocol.responses import Answer, decode_task
 from wiro_async.task import Task
 from wiro_async.tracking.agenda import Agenda
+from wiro_async.tracking.ceiling import Ceiling
 from wiro_async.tracking.endings import (
     closed_around,
     named,
@@ -57,13 +59,9 @@ from wiro_async.tracking.endings import (
     unanswered,
     unreachable,
 )
+from wiro_async.tracking.lessons import learn
 from wiro_async.tracking.watch import Watch
 
-# As many as `transport` has connections for: more would only wait there, and an outage that
-# shows in timeouts would have each task's look under way before anybody knows of it.
-_MOST_LOOKS = 64
-# How far ahead of the strict pace looks may run: a beat of them is cheaper than a trickle.
-_BURST_SECONDS = 0.1
 # "For a moment", with room for a service under load.
 _MISSING_GRACE_SECONDS = 30.0
 
@@ -83,22 +81,22 @@ class Tracker:
     max_looks_per_second: float
     on_watch: list[Callable[[Watch], None]] = field(init=False, factory=list)
     on_look: list[Callable[[Watch], None]] = field(init=False, factory=list)
-    _agenda: Agenda = field(init=False)
+    _agenda: Agenda = field(init=False, factory=Agenda)
+    _ceiling: Ceiling = field(init=False)
     _watches: set[Watch] = field(init=False, factory=set)
     _looks: set[asyncio.Task[None]] = field(init=False, factory=set)
     # A look is the session's own: it keeps nothing alive of whoever has started the task.
     _context: contextvars.Context = field(init=False, factory=contextvars.copy_context)
     _alarm: asyncio.TimerHandle | None = field(init=False, default=None)
     _alarm_at: float = field(init=False, default=math.inf)
-    _next_look_at: float = field(init=False, default=0.0)
     _is_closed: bool = field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
-        self._agenda = Agenda(self.max_looks_per_second)
+        self._ceiling = Ceiling(self.max_looks_per_second, self.api.patience.pace)
         self.api.on_recovered = self._wake_now
 
     @property
-    def watches(self) -> Set[Watch]:
+    def watches(self) -> AbstractSet[Watch]:
         """All that is watched now; it changes with every await."""
         return self._watches
 
@@ -160,8 +158,19 @@ class Tracker:
             watch: the task that was spoken of; of others nothing was said.
             seconds: for how long from now no look is needed, unless it was due later anyway.
         """
-        until = asyncio.get_running_loop().time() + seconds
-        watch.vouched_until = max(watch.vouched_until, until)
+        now = asyncio.get_running_loop().time()
+        watch.vouched_until = max(watch.vouched_until, now + seconds)
+        watch.seen_running_at = now
+
+    def reserve_look(self, now: float) -> float:
+        """Take a place under the ceiling for a request that stands for looks: a page of the list.
+
+        Returns:
+            How many seconds to wait before it goes out.
+        """
+        wait = max(0.0, self._ceiling.free_at() - now)
+        self._ceiling.reserve(now)
+        return wait
 
     async def aclose(self) -> None:
         """End all looks; what is still watched is told so, by name."""
@@ -174,6 +183,14 @@ class Tracker:
             self._alarm.cancel()
         for watch in list(self._watches):
             watch.give_up(closed_around(watch))
+
+    def _most_looks(self) -> int:
+        """How many may be under way: as many as there are connections for.
+
+        More would only wait there, and an outage that shows in timeouts would have each task's
+        look under way before anybody knows of it.
+        """
+        return self.api.transport.connections
 
     def _forget(self, watch: Watch) -> None:
         self._watches.discard(watch)
@@ -206,12 +223,12 @@ class Tracker:
         """Start the looks that are due; when to come back, infinity for "when told"."""
         outage = self.api.patience.outage
         until = self._drop_hopeless(now) if outage.is_on else math.inf
-        while len(self._looks) < _MOST_LOOKS:
+        while len(self._looks) < self._most_looks():
             due = self._agenda.next_due(now)
-            ready = max(due, self._next_look_at - _BURST_SECONDS, outage.next_look_at())
+            ready = max(due, self._ceiling.free_at(), outage.next_look_at())
             if ready > now:
                 return min(until, ready)
-            self._next_look_at = max(self._next_look_at, now) + 1 / self.max_looks_per_second
+            self._ceiling.reserve(now)
             self._start(self._agenda.take())
         return until
 
@@ -240,7 +257,8 @@ class Tracker:
     def _retire(self, watch: Watch, probe: int | None, look: asyncio.Task[None]) -> None:
         outage, now = self.api.patience.outage, asyncio.get_running_loop().time()
         outage.end_look(probe, now, self.api.dice())
-        if len(self._looks) >= _MOST_LOOKS or outage.is_on or probe is not None:
+        is_eased = self._agenda.ease(now, self._ceiling.rate)
+        if is_eased or len(self._looks) >= self._most_looks() or outage.is_on or probe is not None:
             self._set_alarm(now)  # there is a place for a look again, or news of the outage
         self._looks.discard(look)
         if not look.cancelled() and (bug := look.exception()) is not None:
@@ -250,6 +268,7 @@ class Tracker:
     async def _look(self, watch: Watch) -> None:
         loop = asyncio.get_running_loop()
         watch.looks += 1
+        asked_at = loop.time()
         try:
             task = await self._ask(watch)
         except WiroError as error:
@@ -257,9 +276,12 @@ class Tracker:
         else:
             watch.failures = 0
             watch.see(task, loop.time())
+            learn(self.waits, watch, asked_at, loop.time(), self._watches)
             for listener in self.on_look:
                 listener(watch)
-            wait, stretch = self._regular_wait(watch, loop.time())
+            wait, stretch = self._regular_wait(watch, asked_at)
+            # From look to look, not from answer to look; never at once, if answers are slow.
+            wait = max(wait / 2, wait - (loop.time() - asked_at))
         watch.is_looking = False
         if watch.is_done:
             return
@@ -273,11 +295,13 @@ class Tracker:
 
     def _regular_wait(self, watch: Watch, now: float) -> tuple[float, float]:
         """The wait that is best now, and by which factor it is longer than it would like to be."""
-        stretch = self._agenda.stretch
+        rate = self._ceiling.rate
+        stretch = self._agenda.stretch(rate)
         # How old one is that was not made here is not known: what its model takes is no guide.
         model = watch.model if watch.is_new else None
         age = now - watch.started_at
-        return self.waits.wait_seconds(model, age, self.api.dice(), stretch), stretch
+        load = Load(stretch=stretch, tasks=len(self._watches), looks_per_second=rate)
+        return self.waits.wait_seconds(model, age, self.api.dice(), load), stretch
 
     def _ask(self, watch: Watch) -> Awaitable[Task]:
         task_id, token = watch.task_id, watch.token

@@ -10,11 +10,13 @@ import asyncio
 import math
 from collections.abc import Callable
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from wiro_async.errors import WiroError
+from wiro_async.protocol.frames import NO_NEWS, Frame, decode_news
 from wiro_async.protocol.wording import clean_words
-from wiro_async.task import Task, TaskEvent
+from wiro_async.task import Outcome, Task, TaskEvent
+from wiro_async.tracking.readers import EventQueue
 
 
 @define(eq=False)
@@ -32,8 +34,9 @@ class Watch:
         failures: how many of the last ones failed.
         due_ticket: which entry of the agenda is its own.
         wanted: how many looks a second it would like.
+        stretch: by which factor its wait is longer than it would like.
         vouched_until: up to when somebody else has vouched for it.
-        seen_running_at: when the last look began that showed it running.
+        seen_running_at: when it was last known to run.
         wants_look: whether it is to be looked at whatever else is said.
     """
 
@@ -50,11 +53,12 @@ class Watch:
     failures: int = 0
     due_ticket: int | None = None
     wanted: float = 0.0
+    stretch: float = 1.0
     vouched_until: float = -math.inf
     seen_running_at: float | None = None
     is_looking: bool = False
     wants_look: bool = False
-    _readers: set[asyncio.Queue[TaskEvent | None]] = field(factory=set)
+    _readers: set[EventQueue] = field(factory=set)
     _callbacks: list[Callable[[], None]] = field(factory=list)
     last_event: TaskEvent | None = None
 
@@ -62,6 +66,10 @@ class Watch:
     def is_done(self) -> bool:
         """Whether nothing more will be seen: the task is terminal, or was given up."""
         return self.error is not None or (self.task is not None and self.task.is_terminal)
+
+    def age_seen(self) -> float:
+        """The age at which it was last known to run, in seconds; nought if it never was."""
+        return 0.0 if self.seen_running_at is None else self.seen_running_at - self.started_at
 
     def call_when_done(self, callback: Callable[[], None]) -> None:
         """Call once when done; at once if it is."""
@@ -86,9 +94,9 @@ class Watch:
         finally:
             self.forget_callback(done.set)
 
-    def open_reader(self) -> asyncio.Queue[TaskEvent | None]:
+    def open_reader(self) -> EventQueue:
         """A queue of events from now on, the last known one first; None ends it."""
-        reader: asyncio.Queue[TaskEvent | None] = asyncio.Queue()
+        reader = EventQueue()
         if self.last_event is not None:
             reader.put_nowait(self.last_event)
         if self.is_done:
@@ -96,7 +104,7 @@ class Watch:
         self._readers.add(reader)
         return reader
 
-    def close_reader(self, reader: asyncio.Queue[TaskEvent | None]) -> None:
+    def close_reader(self, reader: EventQueue) -> None:
         """Stop feeding a queue."""
         self._readers.discard(reader)
 
@@ -119,6 +127,33 @@ class Watch:
                 reader.put_nowait(self.last_event)
         if task.is_terminal:
             self._finish()
+
+    def hear(self, frame: Frame, now: float) -> None:
+        """Hand on what a socket says, to whoever reads; it decides nothing.
+
+        Whoever knows the task by its token alone reads its record first: that names it.
+        """
+        if self.is_done or self.task_id is None or frame.is_end or not self._readers:
+            return
+        last = self.last_event
+        status = frame.kind if frame.is_status else last.status if last else ""
+        is_change = frame.is_status and (last is None or last.status != status)
+        record, news = self.task or Task(id=self.task_id, token=self.token), decode_news(frame)
+        event = TaskEvent(
+            status=status,
+            outcome=Outcome.RUNNING,
+            task=evolve(record, status=status, outcome=Outcome.RUNNING),
+            elapsed_seconds=now - self.started_at,
+            progress=news.progress,
+            log=news.log,
+            text=news.text,
+            thinking=news.thinking,
+        )
+        if is_change:
+            self.last_event = event
+        if is_change or news != NO_NEWS:
+            for reader in self._readers:
+                reader.put_nowait(event) if is_change else reader.put_news(event)
 
     def give_up(self, error: WiroError) -> None:
         """End the watch without a terminal record."""
