@@ -150,7 +150,7 @@ def _versions() -> str:
     shown = [f"Python {platform.python_version()}", f"{platform.system()}, {os.cpu_count()} cores"]
     if hasattr(os, "getloadavg"):  # Windows has none
         # All that is measured here keeps a service and a client busy: about 2.
-        shown.append(f"load {os.getloadavg()[2]:.1f}")
+        shown.append(f"load {os.getloadavg()[1]:.1f}")
     for package in _PACKAGES:
         try:
             shown.append(f"{package} {version(package)}")

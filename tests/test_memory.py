@@ -276,6 +276,7 @@ async def test_nothing_stays_of_a_batch_with_a_journal(tmp_path: Path) -> None:
                 (f"number {number}.{n}" for n in range(100)),
                 output_dir=tmp_path / str(number),
                 model=FLUX,
+                max_in_flight=20,  # or now more connections are open, and now fewer
                 journal=tmp_path / str(number) / JOURNAL_NAME,
             ) as batch:
                 items = [item async for item in batch]
@@ -283,9 +284,11 @@ async def test_nothing_stays_of_a_batch_with_a_journal(tmp_path: Path) -> None:
             return [weakref.ref(batch), *(weakref.ref(item.request) for item in items)]
 
         await run(0)
-        size, objects = bytes_held(session, [asyncio.get_running_loop()]), count_objects()
+        # What aiohttp keeps for its open connections is not the question here.
+        spared = [asyncio.get_running_loop(), session._transport]
+        size, objects = bytes_held(session, spared), count_objects()
         references = [one for number in range(1, 4) for one in await run(number)]
         more = count_objects() - objects
         assert more.total() < MOST_OBJECTS, more
-        assert bytes_held(session, [asyncio.get_running_loop()]) - size < MOST_BYTES
+        assert bytes_held(session, spared) - size < MOST_BYTES
         assert not [reference() for reference in references if reference() is not None]

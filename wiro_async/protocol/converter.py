@@ -89,7 +89,7 @@ def _decimal_of(text: str) -> Decimal | None:
 
 
 # A record's times, prices and noughts are those of the record before, mostly.
-_known_decimal = lru_cache(maxsize=1024)(_decimal_of)
+_known_decimal = lru_cache(maxsize=128)(_decimal_of)
 
 
 def read_integer(value: object, _: object = None) -> int | None:
