@@ -159,30 +159,37 @@ def _versions() -> str:
     return ", ".join(shown)
 
 
-def main() -> None:
-    """Read the options, run the settings, print the tables."""
-    usual = [name for name, setting in SETTINGS.items() if not setting.is_long]
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--only", nargs="+", choices=SETTINGS, default=usual, help="these tables")
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of the command's options."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__.partition("\n")[0]
+    )
+    parser.add_argument("--only", nargs="+", choices=SETTINGS, help="these tables")
     parser.add_argument("--arms", nargs="+", choices=EVERYBODY, help="these, and the floor")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--limit", type=float, default=120.0, help="seconds for an arm in a round")
     parser.add_argument("--quick", action="store_true", help="a smoke test, without peers")
     parser.add_argument("--file", type=Path, default=_PROMPTS, help="of the setting `file`")
     parser.add_argument("--plot", type=Path, help="a file for a picture of the first table")
+    return parser
+
+
+def main() -> None:
+    """Read the options, run the settings, print the tables."""
+    parser = build_parser()
     options = parser.parse_args()
     if options.plot is not None and importlib.util.find_spec("matplotlib") is None:
         parser.error("--plot needs matplotlib: pip install -e '.[benchmarks]'")
-    if options.quick and options.only == usual:
-        options.only = ["short", "hot"]
-    measured = {name: _hold(_prepare(SETTINGS[name], options), options) for name in options.only}
+    usual = [name for name, setting in SETTINGS.items() if not setting.is_long]
+    names = options.only or (["short", "hot"] if options.quick else usual)
+    measured = {name: _hold(_prepare(SETTINGS[name], options), options) for name in names}
     if not options.quick:
         print("\n" + "\n".join(promises_table(PROMISES, measured)))
     print(f"\n{_versions()}.")
     if options.plot is not None:
         from benchmarks.plots import plot_clients  # noqa: PLC0415 - matplotlib where asked for
 
-        plot_clients(measured[options.only[0]], options.plot)
+        plot_clients(measured[names[0]], options.plot)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ with (or `naive`, for the client that the proof has to catch). An aim is one of:
 * ``LABEL:N``: kill this process with SIGKILL when it passes that instant for the Nth time;
 * ``trace:FILE``: append to FILE each label that is passed;
 * ``time:SECONDS``: whoever started it kills it then; it does nothing about that itself.
+
+Its disk is full every now and then, for a moment: at each third look.
 """
 
 from __future__ import annotations
@@ -17,9 +19,12 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
 
 from tests.crash import naive
 from wiro_async import crashpoints
+from wiro_async.batch import gate
 from wiro_async.cli.app import run_app
 
 Hook = Callable[[str], None]
@@ -36,8 +41,21 @@ def run(aims: Sequence[str], arguments: Sequence[str]) -> int:
     crashpoints.hook = call_all
     if arguments[0] == "naive":
         return naive.main(arguments[1:])
+    fill_disk_at_times()
     sys.argv = ["wiro", *arguments]
     return run_app()
+
+
+def fill_disk_at_times() -> None:
+    """Let the disk be full at each third look, and have the batch look more often than it would."""
+    gate._LOOK_SECONDS, gate._TRY_SECONDS = 0.05, 0.05
+    looks = count(1)
+
+    def tell(_: Path) -> SimpleNamespace:
+        is_full = next(looks) % 3 == 0
+        return SimpleNamespace(total=1 << 40, free=0 if is_full else 1 << 39)
+
+    vars(gate)["shutil"] = SimpleNamespace(disk_usage=tell)  # its one use there
 
 
 def read_aim(text: str) -> Hook | None:
