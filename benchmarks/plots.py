@@ -9,6 +9,9 @@ from typing import Any, Protocol
 
 from benchmarks.figures import CPU_RATIO, LAG_SHARE, REQUESTS, Figures
 
+_NEAR_REQUESTS = 1.0
+_NEAR_LAG = 1.25
+
 
 class Measured(Protocol):
     """A client's process at one moment."""
@@ -128,7 +131,13 @@ def plot_clients(medians: Mapping[str, Figures], path: Path) -> None:
     for name in names:
         x, y = medians[name][REQUESTS], medians[name][LAG_SHARE]
         asked.scatter(x, y, color=_color(name), zorder=2)
-        asked.annotate(name, (x, y), xytext=(5, 4), textcoords="offset points", fontsize=8)
+    points = {name: (medians[name][REQUESTS], medians[name][LAG_SHARE]) for name in names}
+    for group in neighbours(points):
+        where = points[group[0]]
+        label = "\n".join(group)
+        asked.annotate(
+            label, where, xytext=(6, 0), textcoords="offset points", fontsize=8, va="center"
+        )
     asked.set_yscale("log")
     asked.set_xlim(0, 1.25 * max(medians[name][REQUESTS] for name in names))
     asked.set_xlabel("requests a task, of every kind")
@@ -142,6 +151,20 @@ def plot_clients(medians: Mapping[str, Figures], path: Path) -> None:
     used.tick_params(axis="y", labelsize=8)
     used.set_xlabel("CPU a task / floor")
     _save(figure, path)
+
+
+def neighbours(points: Mapping[str, tuple[float, float]]) -> list[list[str]]:
+    """Put names together whose labels would lie over each other, in a plot with a log axis."""
+    groups: list[list[str]] = []
+    for name, (x, y) in points.items():
+        for group in groups:
+            first_x, first_y = points[group[0]]
+            if abs(x - first_x) < _NEAR_REQUESTS and 1 / _NEAR_LAG < y / first_y < _NEAR_LAG:
+                group.append(name)
+                break
+        else:
+            groups.append([name])
+    return groups
 
 
 def _color(name: str) -> str:

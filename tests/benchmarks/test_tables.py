@@ -3,6 +3,7 @@ import pytest
 from benchmarks.contender import EVERYBODY
 from benchmarks.figures import CPU, FINISHED, LAG, MAKESPAN, TO_IDEAL
 from benchmarks.peers import PEERS
+from benchmarks.plots import neighbours
 from benchmarks.settings import FLOOR, PROMISES, SETTINGS, Promise, quick
 from benchmarks.tables import figures_table, promises_table, table, write_number
 
@@ -46,6 +47,11 @@ def test_an_arm_that_did_not_finish_says_how_far_it_came() -> None:
         "hung (0 of 5,000 done)",
     ]
     assert lines[3].split("|")[2].strip() == "-"
+
+
+def test_labels_that_would_lie_over_each_other_are_put_together() -> None:
+    points = {"a": (3.0, 0.1), "b": (3.5, 0.11), "c": (3.2, 0.2), "d": (5.0, 0.1), "e": (3.0, 0.09)}
+    assert neighbours(points) == [["a", "b", "e"], ["c"], ["d"]]
 
 
 def test_promises_are_held_against_what_was_measured() -> None:
