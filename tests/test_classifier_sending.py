@@ -13,7 +13,7 @@ from tests.classifier_server import ANSWER, saying
 from tests.classifier_stage import BEFORE, PATIENT
 from tests.loopback import Connection, answering, serve
 from tests.virtual_time import settle
-from tests.wire import DETAIL, RUN, SIGNED, assert_clean, opened
+from tests.wire import RUN, SIGNED, assert_clean, opened
 from wiro_async import transport as module
 from wiro_async.errors import OutcomeUnknown, OutputDirectoryError, RequestNotSent, WiroError
 from wiro_async.protocol.requests import Request
@@ -26,9 +26,8 @@ async def answer_all(connection: Connection) -> None:
 
 @pytest.mark.parametrize("rehearsals", [0, 1], ids=["fresh", "kept alive"])
 @pytest.mark.parametrize("certificate", [None, GOOD], ids=["plain", "tls"])
-@pytest.mark.parametrize("request_", [RUN, DETAIL], ids=["run", "read"])
 async def test_nothing_goes_out_as_long_as_the_caller_holds_it(
-    request_: Request, certificate: str | None, rehearsals: int, monkeypatch: pytest.MonkeyPatch
+    certificate: str | None, rehearsals: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trust_the_tests(monkeypatch)
     held, let_go = asyncio.Event(), asyncio.Event()
@@ -43,9 +42,9 @@ async def test_nothing_goes_out_as_long_as_the_caller_holds_it(
     tls = server_tls(certificate) if certificate else None
     async with serve(answer_all, tls) as server, opened(server.base_url, PATIENT) as transport:
         for _ in range(rehearsals):
-            await transport.send(request_, SIGNED)
+            await transport.send(RUN, SIGNED)
         already = [one.heard for one in server.connections]
-        sending = asyncio.create_task(transport.send(request_, SIGNED, before_sending=hold))
+        sending = asyncio.create_task(transport.send(RUN, SIGNED, before_sending=hold))
         await held.wait()
         for _ in range(10):
             await settle()
@@ -55,7 +54,7 @@ async def test_nothing_goes_out_as_long_as_the_caller_holds_it(
         let_go.set()
         assert (await sending).http_status == 200
         assert len(connection.requests) == rehearsals + 1
-        assert connection.requests[-1].endswith(request_.body)
+        assert connection.requests[-1].endswith(RUN.body)
     assert calls == 1
 
 

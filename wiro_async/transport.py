@@ -214,10 +214,10 @@ class Transport:
         Args:
             request: what to send.
             signature: what authenticates this attempt.
-            before_sending: awaited once the connection is there, right before the first byte
-                goes out, and not at all by an attempt that does not come so far. Its time does
-                not count against the request's timeout. Whatever it raises keeps everything in
-                and comes out as it is.
+            before_sending: of a Run only; awaited once the connection is there, right before the
+                first byte goes out, and not at all by an attempt that does not come so far. Its
+                time does not count against the request's timeout. Whatever it raises keeps
+                everything in and comes out as it is.
             before_body: called with nothing but the writing of the body after it. If it raises,
                 the body stays in, and so the server cannot have a whole request.
 
@@ -226,6 +226,8 @@ class Transport:
             OutcomeUnknown: if it may have been processed; its `partial` is what came of the
                 answer's body.
         """
+        # Nobody keeps note of other requests, and they leave without the trace that it takes.
+        assert before_sending is None or request.is_billable  # noqa: S101 - as said
         evidence = _Evidence(before_sending, before_body)
         _EVIDENCE.set(evidence)
         pool = self._runs if request.is_billable else self._reads
