@@ -1,6 +1,7 @@
 """The callback: who is called, with what, and how often."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -80,6 +81,10 @@ async def test_it_is_tried_three_times_and_no_more() -> None:
 
 
 async def test_closing_waits_for_no_callback() -> None:
-    async with receiver(500) as (url, posts), asking(speed=100.0, median_seconds=0.1) as ask:
-        await ask.run(callbackUrl=url)
-        await asyncio.wait_for(posts.get(), 5)
+    async with receiver(500) as (url, posts):
+        async with asking(speed=1.0, median_seconds=0.05) as ask:
+            await ask.run(callbackUrl=url)
+            await asyncio.wait_for(posts.get(), 5)
+            began = time.monotonic()
+        assert time.monotonic() - began < 1.5, "the next try would be two seconds later"
+        assert ask.emulator.books.callbacks == 1
