@@ -13,6 +13,8 @@ requests of all kinds, with a Run and a file for each task, over those of that o
 
     python -m benchmarks.frontier
     python -m benchmarks.frontier --plot docs/images/frontier.svg     # needs matplotlib
+
+Longer than the other files because the optimum, and what is held against it, is told in one piece.
 """
 
 from __future__ import annotations

@@ -19,6 +19,8 @@ Only addresses, credentials and timeouts are set, the timeouts so that the silen
 
 Exits with 1 if one submit of this library made two requests that could each have made a task, and
 if a client did not get its task where nothing failed (then the benchmark is wrong).
+
+Longer than the other files because how each client submits stands beside what is measured.
 """
 
 from __future__ import annotations

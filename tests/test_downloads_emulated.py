@@ -176,3 +176,22 @@ async def test_a_success_whose_record_cannot_be_had_again_is_believed_too(tmp_pa
         here.handle._watch.task = evolve(await here.handle, outputs=())
         here.emulator.add_fault(Fault(endpoint="Task/Detail", action="status", times=None))
         assert await here.handle.download(tmp_path) == []
+
+
+async def test_an_emulator_at_every_address_gives_out_files_that_may_be_asked_for(
+    tmp_path: Path,
+) -> None:
+    async with (
+        Emulator(host="0.0.0.0", speed=SPEED, picture_pixels=0) as emulator,
+        WiroSession(
+            emulator.api_key,
+            emulator.api_secret,
+            base_url=emulator.base_url,
+            poll_schedule=PollSchedule().faster(SPEED),
+        ) as session,
+    ):
+        handle = await session.run(FLUX, {"prompt": "a lighthouse"})
+        await handle
+        (saved,) = await handle.save_outputs(tmp_path)
+        (booked,) = emulator.books.tasks.values()
+        assert hashlib.sha256(saved.path.read_bytes()).hexdigest() == booked.outputs[0].sha256

@@ -189,6 +189,8 @@ async def test_all_that_can_be_done_with_a_task(
     await tell_of(left.wait(), recorder)
     await tell_of(session.run(FLUX, {"prompt": "too late"}), recorder)
     see_session(recorder, session)
+    assert {"a fox", "b", "left"} <= {task.prompt for task in emulator.books.tasks.values()}
+    assert canary.signatures, "nothing was signed, so nothing was tried"
 
 
 async def test_a_batch_with_a_journal(
@@ -306,3 +308,4 @@ def test_credentials_tell_nothing_of_themselves(canary: Canary, recorder: Record
         recorder.see("credentials", one, with_variables=False)
     group = ExceptionGroup("both", [ValueError(credentials), ValueError({"a": [signature]})])
     recorder.see("group", group)
+    assert recorder.findings() == {}

@@ -68,6 +68,34 @@ async def test_it_cannot_be_opened_twice() -> None:
             await emulator.start()
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", ""])
+async def test_at_every_address_files_are_where_the_caller_came_by(host: str) -> None:
+    async with asking(host=host) as ask:
+        here = f"http://127.0.0.1:{ask.emulator.port}"
+        assert ask.emulator.origin == here
+        assert ask.emulator.base_url == f"{here}/v1"
+        task = await ask.finish(await ask.run())
+        url = task["outputs"][0]["url"]
+        assert url.startswith(f"{here}/cdn/")
+        assert (await ask.get(url)).status == 200
+        # As from another container.
+        elsewhere = {"Host": "emulator:9000"}
+        for endpoint in ("Task/Detail", "Task/List"):
+            told = await ask(endpoint, {"taskid": task["id"]}, headers=elsewhere)
+            assert told.task["outputs"][0]["url"] == url.replace(here, "http://emulator:9000")
+        form = aiohttp.FormData({"file": io.BytesIO(b"bytes")})
+        stored = await ask("File/Upload", data=form, headers=elsewhere)
+        assert stored.json["list"][0]["url"].startswith("http://emulator:9000/cdn/")
+
+
+async def test_at_one_address_files_are_there_whatever_a_caller_calls_it() -> None:
+    async with asking() as ask:
+        task_id = await ask.run()
+        await ask.finish(task_id)
+        told = await ask("Task/Detail", {"taskid": task_id}, headers={"Host": "emulator:9000"})
+        assert told.task["outputs"][0]["url"].startswith(f"{ask.emulator.origin}/cdn/")
+
+
 async def test_a_port_that_is_taken_leaves_nothing_behind() -> None:
     async with Emulator(picture_pixels=0) as emulator:
         other = Emulator(picture_pixels=0, port=emulator.port)

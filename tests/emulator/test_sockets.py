@@ -196,3 +196,14 @@ async def test_a_run_answers_before_anything_is_told() -> None:
     async with asking(**SLOW) as ask:
         assert (await ask(FLUX, {"prompt": "x"})).json["result"] is True
         assert ask.emulator.books.frames == 0
+
+
+async def test_at_every_address_the_files_told_of_are_where_the_listener_came_by() -> None:
+    async with (
+        asking(**SLOW, host="0.0.0.0") as ask,
+        ask.http.ws_connect(ask.emulator.socket_url, headers={"Host": "emulator:9000"}) as there,
+    ):
+        task_id = await ask.run()
+        await follow(ask, there, task_id)
+        (output,) = (await frames_of(there, task_id))[task_id][-1]["message"]
+        assert output["url"].startswith("http://emulator:9000/cdn/")

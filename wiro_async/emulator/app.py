@@ -53,6 +53,8 @@ class Service:
     """Told of every new task."""
     on_stop: Callable[[str], None]
     """Told the id of every task that is stopped."""
+    origin_for: Callable[[web.Request], str | None]
+    """Where the CDN's urls begin for whoever sent this; `None` for where they always do."""
     closing: asyncio.Future[None]
     """Done when the emulator closes: nobody is kept waiting after that."""
 
@@ -93,6 +95,7 @@ class Service:
             fields=body.fields,
             uploads=body.uploads,
             model=f"{owner}/{model}",
+            origin=self.origin_for(request),
         )
         fault = self.script.pick(endpoint, self.desk.prompt(call))
         if fault is None:

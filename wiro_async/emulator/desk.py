@@ -56,6 +56,8 @@ class Call:
     """Run only: `owner/project` from the path."""
     fate: Fate | None = None
     """Run only: how the task has to end, where a fault wants it."""
+    origin: str | None = None
+    """Where the CDN's urls begin for this caller; `None` for where they always do."""
 
     def text(self, name: str) -> str:
         """Give a field as text; "" when it is missing or null."""
@@ -68,11 +70,10 @@ class Call:
 
 
 class Desk:
-    """Answers calls about one world; `origin` is where its CDN's urls begin."""
+    """Answers calls about one world; `origin` is where its CDN's urls begin, if no call says it."""
 
     def __init__(self, world: World, origin: str, listing: Listing | None = None) -> None:
         self._world = world
-        self._origin = origin
         self._listing = listing or Listing()
         self._scribe = answers.Scribe(epoch=world.terms.epoch, origin=origin)
         self._endpoints: dict[str, Callable[[Call], Answer]] = {
@@ -105,7 +106,7 @@ class Desk:
         if model is None:
             return refusals.MODEL_UNKNOWN
         urls = {
-            name: [f"{self._origin}{file.path}" for file in files]
+            name: [f"{self._scribe_for(call).origin}{file.path}" for file in files]
             for name, files in call.uploads.items()
         }
         parameters = admit(model, Given(call.fields, urls))
@@ -132,13 +133,13 @@ class Desk:
         task = self._wanted(call, "socketaccesstoken", "tasktoken")
         if isinstance(task, Refusal):
             return task
-        return self._world.kill(task, call.now) or self._scribe.stopped(task, call.now)
+        return self._world.kill(task, call.now) or self._scribe_for(call).stopped(task, call.now)
 
     def _cancel(self, call: Call) -> Answer:
         task = self._wanted(call, "tasktoken")
         if isinstance(task, Refusal):
             return task
-        return self._world.cancel(task, call.now) or self._scribe.stopped(task, call.now)
+        return self._world.cancel(task, call.now) or self._scribe_for(call).stopped(task, call.now)
 
     def _list(self, call: Call) -> Answer:
         listing = self._listing
@@ -155,7 +156,7 @@ class Desk:
         self._world.settle(call.now)
         tasks = self._world.newest(start=start, limit=limit, model=model, until=then)
         past = [self._world.as_it_was(task, then) for task in tasks]
-        return self._scribe.tasks(past, then, total=self._world.count(model, then))
+        return self._scribe_for(call).tasks(past, then, total=self._world.count(model, then))
 
     def _delete_files(self, call: Call) -> Answer:
         if not call.text("tasktoken"):
@@ -206,7 +207,7 @@ class Desk:
         if not files:
             return refusals.files_required("file")
         folder = call.text("folderid") or "0"
-        return answers.accepted(list=[self._stored(file, folder, call.now) for file in files])
+        return answers.accepted(list=[self._stored(file, folder, call) for file in files])
 
     def _create_folder(self, call: Call) -> Answer:
         name = call.text("name")
@@ -225,15 +226,15 @@ class Desk:
         }
         return answers.accepted(list=[folder])
 
-    def _stored(self, file: BookedFile, folder: str, now: float) -> dict[str, Any]:
+    def _stored(self, file: BookedFile, folder: str, call: Call) -> dict[str, Any]:
         return {
             "id": chance.fingerprint("upload", file.path).hex()[:32],
             "name": file.name,
             "contenttype": file.content_type,
             "size": str(file.size),
             "parentid": folder,
-            "url": f"{self._origin}{file.path}",
-            "addedtime": self._scribe.stamp(now),
+            "url": f"{self._scribe_for(call).origin}{file.path}",
+            "addedtime": self._scribe.stamp(call.now),
             "accesskey": chance.token(30, "upload", file.path),
         }
 
@@ -241,7 +242,11 @@ class Desk:
         return answers.listed_model(model, self._world.terms.price, whole=whole)
 
     def _one(self, task: BookedTask, call: Call) -> dict[str, Any]:
-        return self._scribe.tasks([task], call.now, total=1)
+        return self._scribe_for(call).tasks([task], call.now, total=1)
+
+    def _scribe_for(self, call: Call) -> answers.Scribe:
+        usual = self._scribe
+        return usual if call.origin is None else attrs.evolve(usual, origin=call.origin)
 
     def _wanted(self, call: Call, *token_names: str) -> BookedTask | Refusal:
         """Find the task that a call names, and count the call to it."""

@@ -8,6 +8,7 @@ workers and the temporary folder are gone.
 
 import asyncio
 import importlib.util
+import ipaddress
 import socket
 import time
 from collections.abc import Callable, Iterable
@@ -109,8 +110,10 @@ class Emulator:
     seed: int = 0
     """Another seed is another world: other durations, other failures, other tokens."""
     host: str = "127.0.0.1"
+    """At `0.0.0.0` and `::` each caller is given urls of the address by which it came."""
     port: int = 0
     """0 takes any free port; after the start it is the one taken."""
+    _is_everywhere: bool = attrs.field(init=False, default=False, repr=False)
     _script: Script = attrs.field(init=False, repr=False)
     _world: World = attrs.field(init=False, repr=False)
     _born: float = attrs.field(init=False, factory=time.monotonic, repr=False)
@@ -139,8 +142,11 @@ class Emulator:
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port, without a slash at the end."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        """Scheme, host and port, without a slash at the end; as this machine reaches it."""
+        host = self.host
+        if self._is_everywhere:  # which is no address that a client may ask
+            host = "::1" if ":" in host else "127.0.0.1"
+        host = f"[{host}]" if ":" in host else host
         return f"http://{host}:{self.port}"
 
     @property
@@ -182,7 +188,8 @@ class Emulator:
         # Bound by hand: the urls in the answers name the port, so it has to be known first.
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         listener = socket.create_server((self.host, self.port), family=family)
-        self.port = listener.getsockname()[1]
+        bound, self.port = listener.getsockname()[:2]
+        self._is_everywhere = ipaddress.ip_address(bound).is_unspecified
         self._shelf = Shelf(self.seed)
         self._studio = Studio(self.picture_workers, self._on_drawn)
         closing = asyncio.get_running_loop().create_future()
@@ -203,6 +210,7 @@ class Emulator:
                 now=self._now,
                 manner=self.socket_manner,
                 life_seconds=self.socket_life_seconds,
+                origin_for=self._origin_for,
                 closing=closing,
             ),
             now=self._now,
@@ -210,6 +218,7 @@ class Emulator:
             failure=lambda: self._studio.failure,
             on_run=self._on_run,
             on_stop=self._herald.nudge,
+            origin_for=self._origin_for,
             closing=closing,
         )
         self._runner = web.AppRunner(
@@ -256,6 +265,10 @@ class Emulator:
     def _now(self) -> float:
         end = time.monotonic() if self._stopped is None else self._stopped
         return (end - self._born) * self.speed
+
+    def _origin_for(self, request: web.Request) -> str | None:
+        host = request.headers.get("Host") if self._is_everywhere else None
+        return f"http://{host}" if host else None
 
     def _on_run(self, task: BookedTask) -> None:
         if task.callback_url:

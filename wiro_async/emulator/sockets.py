@@ -52,13 +52,17 @@ class Sockets:
     manner: SocketManner
     life_seconds: float | None
     """Real seconds after which each connection is cut; `None` for never."""
+    origin_for: Callable[[web.Request], str | None]
+    """As the service has it."""
     closing: asyncio.Future[None]
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Serve one connection to its end."""
         socket = web.WebSocketResponse()
         await socket.prepare(request)
-        listener = Listener(self.scribe, self.now, self.world.books)
+        origin = self.origin_for(request) or self.scribe.origin
+        scribe = attrs.evolve(self.scribe, origin=origin)
+        listener = Listener(scribe, self.now, self.world.books)
         if self.manner is not SocketManner.SILENT:
             listener.frames.put_nowait({"type": "connected", "version": "1.0"})
         tasks = [

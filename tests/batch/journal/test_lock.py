@@ -68,6 +68,11 @@ def holder(path: Path, more: str = "") -> Iterator[subprocess.Popen[bytes]]:
             process.kill()
 
 
+def named_in(lock_file: Path) -> object:
+    """The number of the process that the lock's file names."""
+    return json.loads(lock_file.read_bytes())["pid"]
+
+
 def test_it_says_whose_it_is(path: Path, lock_file: Path) -> None:
     taken = take_lock(path)
     said = json.loads(lock_file.read_bytes())
@@ -112,23 +117,31 @@ def test_a_holder_whose_name_cannot_be_read_holds_it_all_the_same(
     taken.release()
 
 
-def test_it_goes_with_a_process_that_is_killed(path: Path) -> None:
+def test_it_goes_with_a_process_that_is_killed(path: Path, lock_file: Path) -> None:
     with holder(path) as other:
+        assert named_in(lock_file) == other.pid
         other.send_signal(signal.SIGKILL)
         other.wait(10)
-        take_lock(path).release()
+        taken = take_lock(path)
+        assert named_in(lock_file) == os.getpid()
+        taken.release()
 
 
-def test_a_worker_that_outlives_the_process_does_not_hold_it(path: Path) -> None:
+def test_a_worker_that_outlives_the_process_does_not_hold_it(path: Path, lock_file: Path) -> None:
     with holder(path, WITH_A_WORKER) as other:
+        assert named_in(lock_file) == other.pid
         other.send_signal(signal.SIGKILL)
         other.wait(10)
-        take_lock(path).release()
+        taken = take_lock(path)
+        assert named_in(lock_file) == os.getpid()
+        taken.release()
 
 
-def test_a_process_forked_meanwhile_does_not_keep_it(path: Path) -> None:
+def test_a_process_forked_meanwhile_does_not_keep_it(path: Path, lock_file: Path) -> None:
     with holder(path, FORKED_AND_RELEASED):
-        take_lock(path).release()
+        taken = take_lock(path)
+        assert named_in(lock_file) == os.getpid()
+        taken.release()
 
 
 def test_a_link_is_not_followed(path: Path, lock_file: Path) -> None:
@@ -194,6 +207,6 @@ def test_where_there_is_no_flock_the_name_is_written_and_nothing_more(
 ) -> None:
     monkeypatch.setattr(lock, "fcntl", None)
     first, second = take_lock(path), take_lock(path)
-    assert json.loads(lock_file.read_bytes())["pid"] == os.getpid()
+    assert named_in(lock_file) == os.getpid()
     first.release()
     second.release()
