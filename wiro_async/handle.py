@@ -104,8 +104,10 @@ class TaskHandle:
             WiroError: if its state cannot be read.
         """
         self._api.require_loop()
-        if not self._watch.is_done:
+        if timeout_seconds is not None:
             await self._wait_for(timeout_seconds)
+        elif not self._watch.is_done:
+            await self._watch.wait_done()
         if self._watch.error is not None:
             # A copy: one instance raised to several waiters would collect their tracebacks.
             raise copy.copy(self._watch.error)
@@ -236,7 +238,7 @@ class TaskHandle:
 
         return await self._api.call(build_detail(task_id=task_id, token=token), decode)
 
-    async def _wait_for(self, timeout_seconds: float | None) -> None:
+    async def _wait_for(self, timeout_seconds: float) -> None:
         try:
             async with asyncio.timeout(timeout_seconds):
                 await self._watch.wait_done()
@@ -266,7 +268,7 @@ class TaskHandle:
             task=task,
         )
 
-    def _patience_over(self, timeout_seconds: float | None) -> TaskTimeout:
+    def _patience_over(self, timeout_seconds: float) -> TaskTimeout:
         return TaskTimeout(
             f"{self._watch.describe()}: not finished after waiting {timeout_seconds} s; it is "
             "watched on, wait again",
@@ -283,7 +285,7 @@ async def as_completed(handles: Iterable[TaskHandle]) -> AsyncGenerator[TaskHand
     callbacks = []
     for handle in waiting:
 
-        def put(handle: TaskHandle = handle) -> None:
+        def put(_: Watch, handle: TaskHandle = handle) -> None:
             done.put_nowait(handle)
 
         handle._watch.call_when_done(put)  # noqa: SLF001 - the same module

@@ -149,7 +149,7 @@ class Starter:
             is_sure=slot is not None,
         )
         if slot is not None:
-            watch.call_when_done(lambda: self.slots.release(slot, _charged(watch.task)))
+            watch.call_when_done(lambda watch: self.slots.release(slot, _charged(watch.task)))
         if isinstance(callback, CallbackUrl):
             callback.follow(watch, self.tracker.look_now)
         return TaskHandle(

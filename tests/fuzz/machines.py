@@ -162,7 +162,7 @@ def check_watch(data: bytes) -> None:
     draw = Draw(data)
     watch = Watch(started_at=0.0)
     called: list[int] = []
-    watch.call_when_done(lambda: called.append(1))
+    watch.call_when_done(lambda _: called.append(1))
     readers = [watch.open_reader()]
     for number in range(draw.below(40)):
         match draw.below(8):

@@ -68,7 +68,7 @@ def test_the_detail_of_the_page() -> None:
         **PAGE_TIMES,
     )
     assert task.parameters == {}
-    assert task.raw is row
+    assert task.raw == row
     output_row: object = row["outputs"][0]
     assert task.outputs[0].raw is output_row
 

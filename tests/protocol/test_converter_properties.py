@@ -30,7 +30,7 @@ OUTPUT_RECORDS = st.fixed_dictionaries({}, optional=dict.fromkeys(OUTPUT_FIELDS,
 @given(RECORDS)
 def test_every_task_record_is_a_task(row: dict[str, Any]) -> None:
     task = CONVERTER.structure(row, Task)
-    assert task.raw is row
+    assert task.raw == row
     assert isinstance(task.outcome, Outcome)
     assert isinstance(task.status, str)
     assert task.size_bytes is None or task.size_bytes >= 0

@@ -23,21 +23,22 @@ def watched(**more: float) -> Watch:
 
 class TestBeat:
     @given(TIMES, WAITS)
-    def test_a_wait_is_moved_by_a_fortieth_at_most(self, now: float, wait: float) -> None:
+    def test_a_wait_is_moved_by_an_eighth_at_most(self, now: float, wait: float) -> None:
         due = on_beat(now, wait)
         assert due >= now
-        assert abs(due - (now + wait)) <= wait / 40 + 1e-9 * now
+        assert abs(due - (now + wait)) <= wait / 8 + 1e-9 * now
 
     @given(TIMES, st.lists(st.floats(min_value=1, max_value=2), min_size=200, max_size=200))
-    def test_looks_that_are_due_within_a_second_share_twenty_beats(
+    def test_looks_that_are_due_within_a_second_share_ten_beats(
         self, now: float, waits: list[float]
     ) -> None:
-        assert len({round(on_beat(now, wait), 6) for wait in waits}) <= 22
+        assert len({round(on_beat(now, wait), 6) for wait in waits}) <= 12
 
     def test_short_waits_fall_on_halves_of_the_long_ones_beats(self) -> None:
         assert on_beat(0.0, 1.01) == pytest.approx(1.0)
         assert on_beat(0.0, 0.51) == pytest.approx(0.5)
-        assert on_beat(0.0, 0.26) == pytest.approx(0.2625)
+        assert on_beat(0.0, 0.26) == pytest.approx(0.25)
+        assert on_beat(0.0, 0.13) == pytest.approx(0.125)
 
 
 class TestStretch:
@@ -122,7 +123,7 @@ class TestPuttingOff:
         for _ in range(2):
             now = agenda.next_due(now)
         assert agenda.next_due(now) == now
-        assert now == pytest.approx(watch.vouched_until, abs=0.03)
+        assert now == pytest.approx(watch.vouched_until, abs=0.06)
 
     def test_one_that_is_due_later_is_not_brought_forward(self) -> None:
         agenda, watch = Agenda(), watched()

@@ -60,12 +60,12 @@ class TestFiveHundredTasks:
     @pytest.mark.parametrize(
         ("weather", "most"),
         [
-            (Weather(400, [(100, 280)]), 30),
-            (Weather(400, [(100, 280)], answered({}, http_status=503)), 30),
-            (Weather(400, [(100, 280)], Answer(http_status=200, body=b"<html>")), 30),
+            (Weather(400, [(100, 280)]), 40),
+            (Weather(400, [(100, 280)], answered({}, http_status=503)), 40),
+            (Weather(400, [(100, 280)], Answer(http_status=200, body=b"<html>")), 40),
             (Weather(400, [(100, 280)], LOST, stall_seconds=60), 80),
-            (Weather(150, [(100, 280)]), 30),
-            (Weather(400, [(0, 180)]), 30),
+            (Weather(150, [(100, 280)]), 40),
+            (Weather(400, [(0, 180)]), 40),
         ],
         ids=["refused", "503", "html", "stalled", "ended meanwhile", "from the start"],
     )

@@ -211,14 +211,14 @@ def test_a_watch_that_nobody_awaits_ends_and_calls_back() -> None:
         stage = set_up(Life(10))
         called: list[str] = []
         watch = stage.watch()
-        watch.call_when_done(lambda: called.append("first"))
-        forgotten = lambda: called.append("never")  # noqa: E731 - forgotten by its identity
+        watch.call_when_done(lambda _: called.append("first"))
+        forgotten = lambda _: called.append("never")  # noqa: E731 - forgotten by its identity
         watch.call_when_done(forgotten)
         watch.forget_callback(forgotten)
         watch.forget_callback(forgotten)
         await asyncio.sleep(60)
         assert called == ["first"]
-        watch.call_when_done(lambda: called.append("at once"))
+        watch.call_when_done(lambda _: called.append("at once"))
         assert called == ["first", "at once"]
         assert not stage.tracker._watches
         await stage.tracker.aclose()

@@ -36,6 +36,7 @@ from anyio.abc import TaskGroup
 from attrs import evolve
 
 from wiro_async.batch.budget import Budget
+from wiro_async.batch.crew import Crew
 from wiro_async.batch.gate import Gate
 from wiro_async.batch.iterables import as_requests
 from wiro_async.batch.journal.entries import Entry
@@ -87,8 +88,8 @@ class Batch:
         self._choices = choices or Choices()
         self._summary = BatchSummary()
         self._group: TaskGroup | None = None
-        self._items = anyio.CancelScope()
         self._reading = anyio.CancelScope()
+        self._items = Crew(on_failure=self._reading.cancel)
         self._under_way: set[Progress] = set()
         self._source_error: Exception | None = None
         self._is_over = False
@@ -275,29 +276,26 @@ class Batch:
     async def _run_items(self) -> None:
         async with anyio.create_task_group() as tending:
             tending.start_soon(self._pipeline.gate.tend)
-            with self._items:
-                # Not one of asyncio's, though it starts a task in a seventh of the time: cancelled
-                # by a scope of anyio's it would keep the loop busy until its last task has ended.
-                async with anyio.create_task_group() as items:
-                    with self._reading:
-                        await self._read_into(items)
+            async with self._items:
+                with self._reading:
+                    await self._read_into_crew()
             tending.cancel_scope.cancel()
             self._see_to_files(self._papers.check_in_place)
             self._summary.is_stopped = (
                 self._reading.cancelled_caught
-                or self._items.cancelled_caught
+                or self._items.is_cancelled
                 or self._pipeline.has_left_some
                 or self._source_error is not None
                 or self._summary.is_stopped
             )
 
-    async def _read_into(self, items: TaskGroup) -> None:
+    async def _read_into_crew(self) -> None:
         journal = self._papers.journal
         for entry in self._papers.left_over:
             # Without a place in the window: they are in memory already, and those that wait for
             # money wait for all of them.
             progress = Progress(entry.request, _now(), journal, entry=entry)
-            items.start_soon(self._process, progress)
+            self._items.start(self._process(progress))
         async with aclosing(self._requests) as requests:
             while True:
                 await self._window.acquire()
@@ -309,10 +307,7 @@ class Batch:
                     self._source_error = error
                     return
                 progress = Progress(request, _now(), journal, problem)
-                items.start_soon(self._process_in_window, progress)
-
-    async def _process_in_window(self, progress: Progress) -> None:
-        await self._process(progress, is_in_window=True)
+                self._items.start(self._process(progress, is_in_window=True))
 
     async def _process(self, progress: Progress, *, is_in_window: bool = False) -> None:
         self._under_way.add(progress)

@@ -13,11 +13,10 @@ Longer than the other files because one item's way is told in one piece.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
-import anyio
 from attrs import define, evolve, field
 
 from wiro_async.batch.gate import Gate, Paused
@@ -77,14 +76,14 @@ class Pipeline:
     """The ids of items that were saved, and whose files are not there any more."""
     failures: set[int] = field(init=False, factory=set)
     """The positions of items that failed in this run, or before it and are run again."""
-    _waiting: set[anyio.CancelScope] = field(init=False, factory=set)
+    _waiting: set[asyncio.Timeout] = field(init=False, factory=set)
 
     def submit_nothing_more(self) -> None:
         """Let out nothing that is not on the wire."""
         self.is_stopped = True
         self.gate.release()
-        for scope in self._waiting:
-            scope.cancel()
+        while self._waiting:
+            self._waiting.pop().reschedule(self.now())
 
     async def carry_out(self, progress: Progress) -> BatchItem | None:
         """Take an item to its end; None if it was not begun."""
@@ -237,7 +236,7 @@ class Pipeline:
     async def _reserve(self, progress: Progress) -> None:
         if progress.state is State.PLANNED:
             request = progress.request
-            with self._stoppable():
+            async with self._stoppable():
                 await self.gate.wait_open()
                 await self.streak.wait_over()
                 await self.purse.reserve(progress.position, request.model or "", request.params)
@@ -248,7 +247,7 @@ class Pipeline:
         A stop ends the wait for a slot, and leaves a Run that is on the wire to its end.
         """
         if not self.is_stopped:
-            with self._stoppable():
+            async with self._stoppable():
                 try:
                     request = progress.request
                     progress.check = self._check_run
@@ -264,14 +263,21 @@ class Pipeline:
             self.streak.note_known()
         return progress.handle
 
-    @contextmanager
-    def _stoppable(self) -> Iterator[None]:
-        with anyio.CancelScope() as scope:
-            self._waiting.add(scope)
-            try:
-                yield
-            finally:
-                self._waiting.discard(scope)
+    @asynccontextmanager
+    async def _stoppable(self) -> AsyncIterator[None]:
+        """What stands in it is given up when the batch is stopped."""
+        # Of asyncio's own: for each item a scope of anyio's keeps a state of its task.
+        wait = asyncio.timeout(0 if self.is_stopped else None)
+        try:
+            async with wait:
+                self._waiting.add(wait)
+                try:
+                    yield
+                finally:
+                    self._waiting.discard(wait)
+        except TimeoutError:
+            if not wait.expired():
+                raise
 
     async def _not_started(self, progress: Progress, error: WiroError) -> None:
         """Note a refusal that will be the same another time; what only came now stays planned."""

@@ -77,11 +77,12 @@ class Progress:
 
     async def move(self, state: State, **facts: JsonValue) -> None:
         """Come to a state, and know this from now on; on the disk when this returns."""
-        kept = {name: value for name, value in {**self.facts, **facts}.items() if value is not None}
-        await self.journal.write(self.position, state, kept)
-        self.entry = Entry(
-            position=self.position, request=self.planned.request, state=state, facts=kept
-        )
+        known = self.planned
+        kept = {
+            name: value for name, value in {**known.facts, **facts}.items() if value is not None
+        }
+        await self.journal.write(known.position, state, kept)
+        self.entry = Entry(position=known.position, request=known.request, state=state, facts=kept)
 
     async def before_sending(self) -> None:
         """Note that the Run goes out; if that fails it does not."""

@@ -6,6 +6,9 @@ and goes together; a single file waits for nobody. All of them are written befor
 flushed: a file system brings to the disk what it has, and the flushes after the first are quick
 (on ext4, two to four times as many files a second). Large files have a thread each: nobody is to
 wait until one of them is on the disk.
+
+The loop itself writes none of them: while a file system flushes one file, making another costs
+several times as much.
 """
 
 from __future__ import annotations
@@ -53,7 +56,13 @@ class _Job:
 
 @define(eq=False)
 class Flusher:
-    """Writes the small files of a session; made on its event loop."""
+    """Writes the small files of a session; made on its event loop.
+
+    What they may be used for is what the process's umask says when the session opens: to ask for it
+    takes longer than to write a file.
+    """
+
+    _umask: int = field(init=False, factory=current_umask)
 
     _waiting: list[_Job] = field(init=False, factory=list)
     _work: asyncio.Task[None] | None = field(init=False, default=None)
@@ -77,7 +86,10 @@ class Flusher:
             while self._waiting:
                 group, self._waiting = self._waiting, []
                 try:
-                    await to_thread.run_sync(_flush, group)
+                    await to_thread.run_sync(_flush, group, self._umask)
+                except Exception as error:  # noqa: BLE001 - of no thread; whoever waits gets it
+                    for job in group:
+                        job.error = job.error or error
                 finally:
                     for job in group:
                         job.settle()
@@ -85,8 +97,7 @@ class Flusher:
             self._work = None
 
 
-def _flush(group: list[_Job]) -> None:
-    umask = current_umask()
+def _flush(group: list[_Job], umask: int) -> None:
     for job in group:
         job.attempt(job.part.write)
     for job in group:

@@ -32,6 +32,7 @@ Reader: TypeAlias = Callable[[object, object], object]
 # nobody's memory is spent on writing that number out.
 _MAX_DIGITS = 40
 _NOT_YET = (None, "", "0")
+_LONGEST_NAME = 40
 # A record nests four deep, a language model's content not much more.
 _MOST_DEPTH = 100
 # Python refuses to read 4300 digits, and with them would refuse the whole record.
@@ -106,6 +107,12 @@ def read_seconds(value: object, _: object = None) -> float | None:
 
 def read_time(value: object, _: object = None) -> datetime | None:
     """Unix seconds as an aware datetime; ``"0"`` and ``""`` are "not yet"."""
+    # A text most often, and mostly that of the field before or of the record before.
+    is_short = isinstance(value, str) and len(value) <= _MAX_DIGITS
+    return _known_time(value) if is_short else _time_of(value)
+
+
+def _time_of(value: object) -> datetime | None:
     seconds = None if value in _NOT_YET else read_seconds(value)
     if not seconds:
         return None
@@ -115,10 +122,13 @@ def read_time(value: object, _: object = None) -> datetime | None:
         return None
 
 
+_known_time = lru_cache(maxsize=256)(_time_of)
+
+
 def read_object(value: object, _: object = None) -> JsonObject | None:
     """An object, or a text that holds one; None for anything else."""
     value = _unprinted(value)
-    return value if isinstance(value, Mapping) else None
+    return value if isinstance(value, dict) else None
 
 
 def read_required_object(value: object, _: object = None) -> JsonObject:
@@ -139,10 +149,10 @@ def read_rows(value: object) -> list[JsonObject]:
     A list that was printed as an object, by its indexes, is a list too.
     """
     value = _unprinted(value)
-    if isinstance(value, Mapping) and value and all(name.isdecimal() for name in value):
+    if isinstance(value, dict) and value and all(name.isdecimal() for name in value):
         value = [*value.values()]
     rows = value if isinstance(value, list) else [value]
-    return [row for row in rows if isinstance(row, Mapping)]
+    return [row for row in rows if isinstance(row, dict)]
 
 
 def is_empty_list(value: object) -> bool:
@@ -189,7 +199,7 @@ def _is_shallow(text: str, value: object) -> bool:
 
 
 def _parts(value: object) -> Iterable[object]:
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return value.values()
     return value if isinstance(value, list) else ()
 
@@ -265,12 +275,23 @@ def make_converter() -> Converter:
         return structure_output({**row, "raw": row}, kind)
 
     def read_task(row: JsonObject, kind: type[Task]) -> Task:
+        row = {_shared_name(name): value for name, value in row.items()}
         outcome = outcome_of(read_status(row.get("status")), read_text(row.get("pexit")))
         return structure_task({**row, "outcome": outcome, "raw": row}, kind)
 
     converter.register_structure_hook(Output, read_output)
     converter.register_structure_hook(Task, read_task)
     return converter
+
+
+@lru_cache(maxsize=256)
+def _known_name(name: str) -> str:
+    return name
+
+
+def _shared_name(name: str) -> str:
+    """A field's name, one for all records: a decoder makes them anew, a third of the memory."""
+    return _known_name(name) if len(name) <= _LONGEST_NAME else name
 
 
 def _as_it_is(value: Any, _: object) -> Any:  # noqa: ANN401 - what was put there a moment ago

@@ -107,6 +107,9 @@ def _plain(value: JsonValue) -> JsonValue:
     return value
 
 
+# ASCII with escapes: a lone surrogate in a prompt must not break the encoding.
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+
+
 def _encode(body: Mapping[str, JsonValue]) -> bytes:
-    # ASCII with escapes: a lone surrogate in a prompt must not break the encoding.
-    return json.dumps(body, separators=(",", ":"), allow_nan=False).encode("ascii")
+    return _ENCODER.encode(body).encode("ascii")

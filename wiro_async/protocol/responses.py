@@ -17,7 +17,7 @@ Rules (wiro-api facts, "Answers and errors"):
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -214,10 +214,10 @@ def _read_envelope(
     answer: Answer, read: Callable[[bytes], object] | None = None
 ) -> _Envelope | None:
     body = (read or read_json)(answer.body)
-    if not isinstance(body, Mapping):
+    if not isinstance(body, dict):
         return None
     inner = body.get("data")
-    if isinstance(inner, Mapping):
+    if isinstance(inner, dict):
         body = {**body, **inner}
     problems = tuple(_read_problems(body.get("errors")))
     result = body.get("result")
@@ -234,7 +234,7 @@ def _read_problems(errors: object) -> list[tuple[str | None, str]]:
     rows = errors if isinstance(errors, list) else [errors]
     problems: list[tuple[str | None, str]] = []
     for row in rows:
-        if isinstance(row, Mapping):
+        if isinstance(row, dict):
             code = clean_words(read_text(row.get("code"))) or None
             problems.append((code, clean_words(read_text(row.get("message")))))
         elif (text := read_text(row)) is not None:

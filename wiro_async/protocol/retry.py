@@ -28,6 +28,7 @@ from attrs import define, field, frozen
 
 from wiro_async.errors import (
     AddressRefused,
+    ConfigurationError,
     OutcomeUnknown,
     RateLimited,
     RequestNotSent,
@@ -39,6 +40,8 @@ from wiro_async.errors import (
 _PRICE = 5
 _LOST_PRICE = 10
 _REFUND = 1
+# Beyond any meaning.
+_LARGEST = 1e100
 
 
 @frozen(kw_only=True)
@@ -67,6 +70,24 @@ class RetryPolicy:
     cap_seconds: float = 20.0
     max_pause_seconds: float = 120.0
     budget: int = 500
+
+    def __attrs_post_init__(self) -> None:
+        checks = {
+            "max_attempts": 1,
+            "max_rate_limited": 0,
+            "max_failed_looks": 1,
+            "max_outage_seconds": 0,
+            "base_seconds": 0,
+            "cap_seconds": 0,
+            "max_pause_seconds": 0,
+            "budget": 0,
+        }
+        for name, least in checks.items():
+            value = getattr(self, name)
+            if not least <= value <= _LARGEST:
+                raise ConfigurationError(
+                    f"{name} of a retry policy is {value}: it has to be {least} or more and finite"
+                )
 
     def backoff_seconds(self, failures: int, dice: float) -> float:
         """The wait after the nth failure in a row (from 1), given a random number from 0 to 1."""

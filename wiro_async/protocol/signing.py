@@ -14,7 +14,6 @@ an error is raised. Neither can be pickled: a pickle is a file or a message to s
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 from typing import NoReturn
@@ -85,11 +84,12 @@ class Signature:
         key, secret = self._credentials.api_key, self._credentials.api_secret
         if secret is None:
             return {"x-api-key": key}
-        digest = hmac.new(key.encode(), f"{secret}{self._nonce}".encode(), hashlib.sha256)
         return {
             "x-api-key": key,
             "x-nonce": str(self._nonce),
-            "x-signature": digest.hexdigest(),
+            "x-signature": hmac.digest(
+                key.encode(), f"{secret}{self._nonce}".encode(), "sha256"
+            ).hex(),
         }
 
 

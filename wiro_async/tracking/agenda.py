@@ -2,7 +2,7 @@
 
 Rules:
 
-1. Looks fall on a beat: a wait is rounded to the nearest beat, of which it has at least twenty.
+1. Looks fall on a beat: a wait is rounded to the nearest beat, of which it has at least four.
    Beats are halves, quarters and so on of the longest one, so looks that are due at about the
    same time are due together, and one waking of the event loop serves many of them: in an idle
    loop that is a good part of what a look costs.
@@ -26,8 +26,8 @@ from attrs import define, field
 
 from wiro_async.tracking.watch import Watch
 
-_LONGEST_BEAT = 0.05
-_BEATS_A_WAIT = 20
+_LONGEST_BEAT = 0.1
+_BEATS_A_WAIT = 4
 _SHORTEST_WAIT = 1e-4
 # It takes a pass over all that wait: not for every little.
 _EASED = 0.8

@@ -21,7 +21,7 @@ import asyncio
 import copy
 import itertools
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -72,7 +72,7 @@ class Search:
     api: Api
     settle_seconds: float
     _wanted: dict[str, _Wanted] = field(init=False, factory=dict)
-    _on_wire: Counter[tuple[str, str]] = field(init=False, factory=Counter)
+    _on_wire: dict[object, tuple[str, JsonObject]] = field(init=False, factory=dict)
     _names: deque[str] = field(init=False, factory=lambda: deque(maxlen=_MOST_REMEMBERED))
     _tickets: itertools.count[int] = field(init=False, factory=itertools.count)
     _reading: asyncio.Task[None] | None = field(init=False, default=None)
@@ -80,14 +80,12 @@ class Search:
     @contextmanager
     def sending(self, model: str, params: JsonObject) -> Iterator[None]:
         """A Run is on the wire: what looks like it in the list may be its own."""
-        form = kind_of(model, params)
-        self._on_wire[form] += 1
+        ticket = object()
+        self._on_wire[ticket] = (model, params)
         try:
             yield
         finally:
-            self._on_wire[form] -= 1
-            if not self._on_wire[form]:
-                del self._on_wire[form]
+            del self._on_wire[ticket]
 
     def remember(self, *names: str | None) -> None:
         """Note a task's id and token: it is somebody's."""
@@ -157,7 +155,7 @@ class Search:
         failure = None
         found: dict[str, Task] = {}
         # Where nothing could be concluded, the service is not asked.
-        if any(one.due <= _now() and self._is_off_wire(one.lost) for one in wanted):
+        if any(one.due <= _now() for one in self._off_wire(wanted)):
             try:
                 rows = await self._list([one.lost for one in wanted])
                 known = await self._known(rows, {one.knower for one in wanted if one.knower})
@@ -170,11 +168,11 @@ class Search:
                     is_known=lambda row: bool({row.id, row.token} & known),
                 )
         now = _now()
-        for one in wanted:
-            if one.due <= now:
-                one.due = now + self.settle_seconds / 2
-                if self._is_off_wire(one.lost):
-                    self._conclude(one, found.get(one.lost.key), failure)
+        due = [one for one in wanted if one.due <= now]
+        for one in due:
+            one.due = now + self.settle_seconds / 2
+        for one in self._off_wire(due):
+            self._conclude(one, found.get(one.lost.key), failure)
 
     def _conclude(self, wanted: _Wanted, task: Task | None, failure: WiroError | None) -> None:
         wanted.readings += 1
@@ -190,8 +188,10 @@ class Search:
             _fail(wanted, failure)
         _settle(wanted, None)
 
-    def _is_off_wire(self, lost: LostRun) -> bool:
-        return kind_of(lost.model, lost.params) not in self._on_wire
+    def _off_wire(self, wanted: list[_Wanted]) -> list[_Wanted]:
+        """Those that no Run on the wire is like."""
+        on_wire = {kind_of(*run) for run in self._on_wire.values()}
+        return [one for one in wanted if kind_of(one.lost.model, one.lost.params) not in on_wire]
 
     async def _list(self, lost: list[LostRun]) -> list[Task]:
         """Of the newest rows, back to the oldest of these Runs, those that can be their tasks.

@@ -135,7 +135,7 @@ class Tracker:
             watch.give_up(closed_around(watch))
             return watch
         self._watches.add(watch)
-        watch.call_when_done(partial(self._forget, watch))
+        watch.call_when_done(self._forget)
         self._put(watch, now, *(self._regular_wait(watch, now) if is_new else (0.0, 0.0)))
         for listener in self.on_watch:
             listener(watch)
@@ -307,7 +307,13 @@ class Tracker:
         task_id, token = watch.task_id, watch.token
 
         def decode(answer: Answer, endpoint: str) -> Task:
-            return decode_task(answer, endpoint, task_id=task_id, token=token)
+            # While a task runs, most looks bring what the last one brought.
+            digest = hash(answer.body)
+            if watch.task is None or digest != watch.digest:
+                task = decode_task(answer, endpoint, task_id=task_id, token=token)
+                watch.digest = digest
+                return task
+            return watch.task
 
         return self.api.attempt(build_detail(task_id=task_id, token=token), decode)
 

@@ -30,6 +30,7 @@ class Watch:
         deadline: when it is given up.
         missing_until: up to when "not found" says nothing.
         task: its last record.
+        digest: of the answer that it was read from.
         looks: how many looks were begun.
         failures: how many of the last ones failed.
         due_ticket: which entry of the agenda is its own.
@@ -48,6 +49,7 @@ class Watch:
     deadline: float | None = None
     missing_until: float = 0.0
     task: Task | None = None
+    digest: int = 0
     error: WiroError | None = None
     looks: int = 0
     failures: int = 0
@@ -58,8 +60,9 @@ class Watch:
     seen_running_at: float | None = None
     is_looking: bool = False
     wants_look: bool = False
-    _readers: set[EventQueue] = field(factory=set)
-    _callbacks: list[Callable[[], None]] = field(factory=list)
+    # Most have none, and a set takes as much memory as all the rest.
+    _readers: tuple[EventQueue, ...] = ()
+    _callbacks: list[Callable[[Watch], None]] = field(factory=list)
     last_event: TaskEvent | None = None
 
     @property
@@ -71,14 +74,14 @@ class Watch:
         """The age at which it was last known to run, in seconds; nought if it never was."""
         return 0.0 if self.seen_running_at is None else self.seen_running_at - self.started_at
 
-    def call_when_done(self, callback: Callable[[], None]) -> None:
-        """Call once when done; at once if it is."""
+    def call_when_done(self, callback: Callable[[Watch], None]) -> None:
+        """Call once with this watch when done; at once if it is."""
         if self.is_done:
-            callback()
+            callback(self)
         else:
             self._callbacks.append(callback)
 
-    def forget_callback(self, callback: Callable[[], None]) -> None:
+    def forget_callback(self, callback: Callable[[Watch], None]) -> None:
         """Take a callback back that has not been called."""
         if callback in self._callbacks:
             self._callbacks.remove(callback)
@@ -87,12 +90,17 @@ class Watch:
         """Return when done."""
         if self.is_done:
             return
-        done = asyncio.Event()
-        self.call_when_done(done.set)
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def tell(_: Watch) -> None:
+            if not over.done():
+                over.set_result(None)
+
+        self.call_when_done(tell)
         try:
-            await done.wait()
+            await over
         finally:
-            self.forget_callback(done.set)
+            self.forget_callback(tell)
 
     def open_reader(self) -> EventQueue:
         """A queue of events from now on, the last known one first; None ends it."""
@@ -101,12 +109,12 @@ class Watch:
             reader.put_nowait(self.last_event)
         if self.is_done:
             reader.put_nowait(None)
-        self._readers.add(reader)
+        self._readers = (*self._readers, reader)
         return reader
 
     def close_reader(self, reader: EventQueue) -> None:
         """Stop feeding a queue."""
-        self._readers.discard(reader)
+        self._readers = tuple(other for other in self._readers if other is not reader)
 
     def see(self, task: Task, now: float) -> None:
         """Take in a record from Task/Detail; nothing any more once it is done."""
@@ -173,4 +181,4 @@ class Watch:
             reader.put_nowait(None)
         callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
-            callback()
+            callback(self)

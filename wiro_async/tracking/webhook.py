@@ -143,7 +143,7 @@ class CallbackUrl(str):
         if watch is not None and not watch.wants_look:
             self._look_now(watch)
 
-    def _end(self) -> None:
+    def _end(self, _: Watch) -> None:
         self._watch = None
         self._on_end()
 

@@ -106,7 +106,7 @@ class SocketHub:
             followed = self._tasks[watch.token] = Followed(token=watch.token)
             self._carry(followed)
         followed.watches.append(watch)
-        watch.call_when_done(lambda: self._leave(watch))
+        watch.call_when_done(self._leave)
 
     @_harmless
     def on_look(self, watch: Watch) -> None:
