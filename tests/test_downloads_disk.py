@@ -20,7 +20,7 @@ from wiro_async.errors import DownloadError
 DIGEST = hashlib.sha256(BODY).hexdigest()
 
 
-def raising(error: OSError) -> Callable[..., object]:
+def raising(error: Exception) -> Callable[..., object]:
     def fail(*_: object, **__: object) -> object:
         raise error
 

@@ -98,3 +98,11 @@ async def test_who_comes_while_the_thread_is_busy_goes_with_the_next_hop(
     go_on.set()
     assert await first == path
     assert await rest == [tmp_path / name for name in NAMES]
+
+
+async def test_where_there_is_no_thread_to_be_had_everybody_hears_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = RuntimeError("can't start new thread")
+    monkeypatch.setattr(anyio.to_thread, "run_sync", raising(broken))
+    assert await put_all(Flusher(), tmp_path) == [broken] * len(NAMES)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.test_errors import TREE
 from wiro_async.errors import (
+    ConfigurationError,
     OutcomeUnknown,
     RateLimited,
     RequestNotSent,
@@ -138,3 +141,16 @@ def test_an_outage_costs_a_hundred_repeats_and_no_more() -> None:
     assert sum(budget.take(RequestNotSent("x")) for _ in range(10_000)) == 100
     lost = RetryBudget(capacity=RetryPolicy().budget)
     assert sum(lost.take(OutcomeUnknown("x")) for _ in range(10_000)) == 50
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("max_attempts", 0), ("max_failed_looks", 0), ("max_rate_limited", -1), ("budget", -1)),
+        *(("base_seconds", -0.5), ("cap_seconds", -1.0), ("max_pause_seconds", math.inf)),
+        ("max_outage_seconds", math.nan),
+    ],
+)
+def test_a_policy_that_means_nothing_is_refused(name: str, value: float) -> None:
+    with pytest.raises(ConfigurationError, match=f"^{name} of a retry policy is {value}: "):
+        RetryPolicy(**{name: value})  # type: ignore[arg-type]

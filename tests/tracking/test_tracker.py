@@ -4,6 +4,7 @@ import asyncio
 from bisect import bisect
 from collections import Counter
 from itertools import pairwise
+from unittest import mock
 
 import pytest
 
@@ -19,7 +20,8 @@ from wiro_async.errors import (
     TaskUnreachable,
 )
 from wiro_async.protocol.polling import PollSchedule
-from wiro_async.protocol.responses import Answer
+from wiro_async.protocol.responses import Answer, decode_task
+from wiro_async.tracking import tracker as tracker_module
 
 
 def test_looks_begin_after_three_seconds_and_grow_apart() -> None:
@@ -239,4 +241,27 @@ def test_waiting_can_be_cancelled_and_leaves_nothing() -> None:
         await asyncio.gather(waits[0], waits[2])
         await stage.tracker.aclose()
 
+    run_virtual(scenario())
+
+
+def test_an_answer_that_says_what_the_last_one_said_is_not_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario() -> None:
+        stage = set_up(Life(100))
+        one, other = stage.watch("1"), stage.watch("2")
+        await asyncio.sleep(50)
+        before = (one.task, other.task)
+        assert read.call_count == 2
+        await asyncio.sleep(40)
+        assert (one.task, other.task) == before
+        assert read.call_count == 2
+        await asyncio.gather(one.wait_done(), other.wait_done())
+        assert read.call_count == 4
+        assert [one.task and one.task.succeeded, other.task and other.task.id] == [True, "2"]
+        assert len(stage.looks()) > 20
+        await stage.tracker.aclose()
+
+    read = mock.Mock(wraps=decode_task)
+    monkeypatch.setattr(tracker_module, "decode_task", read)
     run_virtual(scenario())

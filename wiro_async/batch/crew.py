@@ -71,7 +71,9 @@ class Crew:
         task.add_done_callback(self._retire)
 
     def cancel(self) -> None:
-        """Have every task end."""
+        """Have every task end; once, since a second time would disturb who tidies up."""
+        if self.is_cancelled:
+            return
         self.is_cancelled = True
         for task in self._tasks:
             task.cancel()
