@@ -121,6 +121,8 @@ def name_key(name: str) -> str:
 
     Unicode's compatibility caseless matching (The Unicode Standard, 3.13, D146).
     """
+    if name.isascii():
+        return name.lower()
     folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFD", name).casefold())
     return unicodedata.normalize("NFKC", folded.casefold())
 

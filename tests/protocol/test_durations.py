@@ -139,3 +139,15 @@ def test_the_record_s_times_are_reckoned_by_one_clock() -> None:
     assert told_seconds(task) == 9.0
     assert told_seconds(evolve(task, created_at=None)) is None
     assert told_seconds(evolve(task, postprocess_ended_at=None)) is None
+
+
+def test_a_part_of_those_that_run_speaks_for_all_of_them() -> None:
+    log = log_of(drawn(100, 2.0, 0.3))
+    running = [seconds * 0.6 for seconds in drawn(400, 3.0, 0.3, seed=2)]
+    whole, part = fitted(log, running), log.fit(running[::4], each=4)
+    assert part is not None
+    assert part.median_seconds == pytest.approx(whole.median_seconds, rel=0.1)
+    assert part.spread == pytest.approx(whole.spread, rel=0.1)
+    alone = log.fit(running[::4])
+    assert alone is not None
+    assert alone.median_seconds < 0.8 * part.median_seconds

@@ -9,7 +9,7 @@ import random
 import statistics
 from bisect import bisect
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from itertools import pairwise
 
 import pytest
@@ -20,6 +20,9 @@ from tests.tracking.stage import Stage, set_up
 from tests.virtual_time import now, run_virtual
 from wiro_async.protocol.learning import Learned
 from wiro_async.protocol.responses import Answer
+from wiro_async.task import Outcome, Task
+from wiro_async.tracking.lessons import learn
+from wiro_async.tracking.watch import Watch
 
 FLUX = "black-forest-labs/flux-pro-1-1-ultra"
 TURBO = "owner/turbo"
@@ -260,3 +263,20 @@ def test_one_waking_serves_many_looks() -> None:
         assert len(set(looks)) <= len(looks) / 2.2
 
     crowd.play(scenario())
+
+
+def test_of_thousands_that_run_some_hundred_are_asked_for_their_age() -> None:
+    handed: list[tuple[int, int]] = []
+
+    class Listening(Learned):
+        def fit(self, model: str | None, running_ages: Sequence[float], *, each: int = 1) -> None:
+            handed.append((len(running_ages), each))
+            super().fit(model, running_ages, each=each)
+
+    waits = Listening()
+    watches = {Watch(started_at=0.0, model=FLUX, seen_running_at=5.0) for _ in range(5000)}
+    done = Task(id="1", status="task_postprocess_end", outcome=Outcome.SUCCEEDED)
+    for _ in range(5):
+        ended = Watch(started_at=0.0, model=FLUX, task=done, seen_running_at=7.0)
+        learn(waits, ended, 8.0, 8.1, watches)
+    assert handed == [(500, 10)]

@@ -13,6 +13,7 @@ Longer than the other files because one item's way is told in one piece.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -49,6 +50,9 @@ from wiro_async.protocol.records import keep_record
 from wiro_async.protocol.wording import clean_words
 from wiro_async.task import JsonObject, Task
 
+# Whether the files of the batch are where they were: a Run takes longer than that, and of those
+# that are on the wire just then as much is lost.
+_CHECK_SECONDS = 0.02
 # Of the request itself: it would be refused another time as well.
 _REFUSALS = (InvalidRequest, NotFound, RequestRefused)
 
@@ -77,6 +81,7 @@ class Pipeline:
     failures: set[int] = field(init=False, factory=set)
     """The positions of items that failed in this run, or before it and are run again."""
     _waiting: set[asyncio.Timeout] = field(init=False, factory=set)
+    _checked_at: float = field(init=False, default=-math.inf)
 
     def submit_nothing_more(self) -> None:
         """Let out nothing that is not on the wire."""
@@ -299,8 +304,12 @@ class Pipeline:
         self.gate.check()
         if self.streak.is_long:
             raise Paused("the answers of too many Runs in a row were lost")
+        now = self.now()
+        if now - self._checked_at < _CHECK_SECONDS:
+            return
         try:
             self.check_in_place()
+            self._checked_at = now
         except OutputDirectoryError as error:
             self.stop(error)
             raise Paused(error.message) from None

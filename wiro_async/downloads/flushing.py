@@ -63,7 +63,6 @@ class Flusher:
     """
 
     _umask: int = field(init=False, factory=current_umask)
-
     _waiting: list[_Job] = field(init=False, factory=list)
     _work: asyncio.Task[None] | None = field(init=False, default=None)
 

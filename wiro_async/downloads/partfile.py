@@ -90,8 +90,7 @@ class PartFile:
     def write(self) -> None:
         """Move what is in memory to the part file, which is made if it is not there."""
         if self._descriptor is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._descriptor = os.open(self._part, _PART_FLAGS, _PART_MODE)
+            self._descriptor = self._open()
             self._is_there = True
             passing("download.begun")
         elif self._is_stale:
@@ -122,7 +121,8 @@ class PartFile:
         self._close()
         passing("download.flushed")
         digest = self.digest
-        for name in (path, path.with_stem(f"{path.stem}-{digest[:16]}")):
+        for is_alternative in (False, True):
+            name = path.with_stem(f"{path.stem}-{digest[:16]}") if is_alternative else path
             if _name_exclusively(self._part, name) or holds(name, digest):
                 passing("download.named")
                 self.discard()
@@ -137,6 +137,13 @@ class PartFile:
             if self._is_there:
                 self._part.unlink(missing_ok=True)
                 self._is_there = False
+
+    def _open(self) -> int:
+        try:
+            return os.open(self._part, _PART_FLAGS, _PART_MODE)
+        except FileNotFoundError:  # the first one of its directory
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            return os.open(self._part, _PART_FLAGS, _PART_MODE)
 
     def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, None

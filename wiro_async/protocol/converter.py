@@ -107,7 +107,7 @@ def read_seconds(value: object, _: object = None) -> float | None:
 
 def read_time(value: object, _: object = None) -> datetime | None:
     """Unix seconds as an aware datetime; ``"0"`` and ``""`` are "not yet"."""
-    # A text most often, and mostly that of the field before or of the record before.
+    # Mostly the text of the field before, or of the record before.
     is_short = isinstance(value, str) and len(value) <= _MAX_DIGITS
     return _known_time(value) if is_short else _time_of(value)
 

@@ -92,11 +92,12 @@ class DurationLog:
         self._logs.append((math.log(low) + math.log(high)) / 2)
         self.ended += 1
 
-    def fit(self, running_ages: Sequence[float]) -> Durations | None:
+    def fit(self, running_ages: Sequence[float], *, each: int = 1) -> Durations | None:
         """The distribution that explains what was seen best; None while too little was.
 
         Args:
-            running_ages: how long the tasks that run now have run, in seconds.
+            running_ages: how long the tasks that run now have run, in seconds; or some of them.
+            each: how many tasks each of these ages stands for.
         """
         count = len(self._logs)
         if count < _ENOUGH:
@@ -105,14 +106,14 @@ class DurationLog:
         for place, log in enumerate(self._logs):
             ended.add(log, log * log, 0.5 ** ((count - 1 - place) / _HALF_LIFE))
         mean, spread = ended.moments()
-        is_early = self.ended <= _EARLY * len(running_ages)
+        is_early = self.ended <= _EARLY * each * len(running_ages)
         ages = [math.log(max(age, _SHORTEST_SECONDS)) for age in running_ages if is_early]
         # Every so-manieth stands for its neighbours.
         stride = -(-len(ages) // _SAMPLE) or 1
         for _ in range(_ROUNDS if ages else 0):
             both = _Sums(ended.weight, ended.first, ended.second)
             for age in ages[::stride]:
-                both.add(*_beyond(age, mean, spread), float(stride))
+                both.add(*_beyond(age, mean, spread), float(stride * each))
             before, (mean, spread) = mean, both.moments()
             if abs(mean - before) < _CLOSE:
                 break

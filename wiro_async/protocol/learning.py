@@ -89,8 +89,14 @@ class Waits(Protocol):
         """Whether it is time to hand in the ages of this model's running tasks."""
         ...
 
-    def fit(self, model: str | None, running_ages: Sequence[float]) -> None:
-        """Reckon the schedule of a model anew, its running tasks being so many seconds old."""
+    def fit(self, model: str | None, running_ages: Sequence[float], *, each: int = 1) -> None:
+        """Reckon the schedule of a model anew.
+
+        Args:
+            model: the slug.
+            running_ages: how many seconds old its running tasks are, or some of them.
+            each: how many tasks each of these ages stands for.
+        """
         ...
 
     def note(self, model: str | None, earliest_seconds: float, latest_seconds: float) -> None:
@@ -116,7 +122,7 @@ class Told:
         del model
         return False
 
-    def fit(self, model: str | None, running_ages: Sequence[float]) -> None:
+    def fit(self, model: str | None, running_ages: Sequence[float], *, each: int = 1) -> None:
         """There is nothing to reckon."""
 
     def note(self, model: str | None, earliest_seconds: float, latest_seconds: float) -> None:
@@ -155,11 +161,11 @@ class Learned:
         new = known.log.ended - known.fitted_at
         return new >= min(max(1.0, _SHARE_OF_NEW * known.fitted_at), _MOST_NEW)
 
-    def fit(self, model: str | None, running_ages: Sequence[float]) -> None:
+    def fit(self, model: str | None, running_ages: Sequence[float], *, each: int = 1) -> None:
         """Reckon the schedule of a model anew."""
         known = self._models[model]
         known.fitted_at = known.log.ended
-        durations = known.log.fit(running_ages)
+        durations = known.log.fit(running_ages, each=each)
         known.schedule = None if durations is None else learned_schedule(durations)
 
     def note(self, model: str | None, earliest_seconds: float, latest_seconds: float) -> None:

@@ -31,8 +31,10 @@ rule leaves wide gaps. So from where the first twentieth has ended, looks are ne
 than about a quarter of the age (`LATEST`). It costs a few hundredths of the mean, and takes as much
 from the largest lags.
 
-Two bounds hold besides (`learning`). While few tasks are in flight a wait is never longer than
-about a second: requests are not scarce then, and a lag of ten seconds would be felt. And all tasks
+Three bounds hold besides (`learning`). While few tasks are in flight a wait is never longer than
+about a second: requests are not scarce then, and a lag of ten seconds would be felt. Fewer than
+about thirty tasks of a known model are looked at up to twice as often as a crowd: of a batch these
+are the last ones, for which all of it waits. And all tasks
 of a session share a ceiling of looks a second: where it would be passed, `price` rises for all of
 them alike, so each is looked at less often, and the likeliest to be done still first.
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+from itertools import islice
 
 from wiro_async.protocol.durations import TOLD_RESOLUTION, narrowed, told_seconds
 from wiro_async.protocol.learning import Waits
 from wiro_async.tracking.watch import Watch
 
+# As many of those that run say what all of them would.
+_SAMPLE = 512
 
-def learn(waits: Waits, watch: Watch, asked_at: float, now: float, others: Iterable[Watch]) -> None:
+
+def learn(
+    waits: Waits, watch: Watch, asked_at: float, now: float, others: AbstractSet[Watch]
+) -> None:
     """Take in a record that has come.
 
     Args:
@@ -28,5 +34,8 @@ def learn(waits: Waits, watch: Watch, asked_at: float, now: float, others: Itera
         told = told_seconds(watch.task)
         waits.note(watch.model, *narrowed(earliest, latest, told, TOLD_RESOLUTION))
         if waits.wants_fit(watch.model):
-            running = (one for one in others if one.model == watch.model and one.is_new)
-            waits.fit(watch.model, [age for one in running if (age := one.age_seen()) > 0])
+            stride = -(-len(others) // _SAMPLE) or 1
+            sample = islice(others, 0, None, stride)
+            running = (one for one in sample if one.model == watch.model and one.is_new)
+            ages = [age for one in running if (age := one.age_seen()) > 0]
+            waits.fit(watch.model, ages, each=stride)

@@ -141,7 +141,7 @@ class Watch:
 
         Whoever knows the task by its token alone reads its record first: that names it.
         """
-        if self.is_done or self.task_id is None or frame.is_end or not self._readers:
+        if not self._readers or self.is_done or self.task_id is None or frame.is_end:
             return
         last = self.last_event
         status = frame.kind if frame.is_status else last.status if last else ""
