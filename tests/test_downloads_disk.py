@@ -94,16 +94,15 @@ async def test_a_disk_that_fails_is_told_at_once(
 ) -> None:
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     owner = Path if broken == "mkdir" else os
-    async with desk(tmp_path, answering(http())) as at:
+    folder = tmp_path / "new" if broken == "mkdir" else tmp_path
+    async with desk(folder, answering(http())) as at:
         monkeypatch.setattr(owner, broken, raising(full))
         if broken == "link":
             monkeypatch.setattr(Path, "rename", raising(full))
-        with pytest.raises(
-            DownloadError, match=f"the disk that holds {tmp_path} is full"
-        ) as caught:
+        with pytest.raises(DownloadError, match=f"the disk that holds {folder} is full") as caught:
             await at.save()
         monkeypatch.undo()
-        assert at.names() == []
+        assert [*tmp_path.iterdir()] == []
         assert len(at.cdn.requests) == 1, "another download does not mend a disk"
         assert caught.value.is_disk
         assert caught.value.is_full
