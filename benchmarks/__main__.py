@@ -57,6 +57,7 @@ class Contest:
         setting: what is run.
         rounds: how often.
         limit: seconds for one arm.
+        scratch: where the arms save what they have made.
         file: the prompts, if they are not made up.
         results: each arm's figures, round by round.
         errors: what went wrong, by arm.
@@ -65,6 +66,7 @@ class Contest:
     setting: Setting
     rounds: int
     limit: float
+    scratch: Path
     file: Path | None = None
     results: dict[str, list[Figures]] = field(init=False, factory=dict)
     errors: dict[str, Counter[str]] = field(init=False, factory=dict)
@@ -85,17 +87,14 @@ class Contest:
     def _measure(self, name: str) -> Figures:
         setting = self.setting
         kind: Kind = "peers" if EVERYBODY[name].is_peer else "wiro"
-        with (
-            backend(kind, setting.median) as service,
-            tempfile.TemporaryDirectory() as out,
-        ):
+        with backend(kind, setting.median) as service:
             job = Job(
                 base_url=service.address.base_url,
                 socket_url=service.address.socket_url,
                 tasks=setting.tasks,
                 in_flight=setting.in_flight,
                 median=setting.median,
-                out=Path(out),
+                out=Path(tempfile.mkdtemp(dir=self.scratch)),
                 file=self.file,
             )
             performance = call(name, service.address, job, self.limit)
@@ -124,13 +123,14 @@ def _prepare(setting: Setting, options: argparse.Namespace) -> Setting:
     return evolve(setting, arms=tuple(name for name in names if is_installed(EVERYBODY[name])))
 
 
-def _hold(setting: Setting, options: argparse.Namespace) -> dict[str, Figures]:
+def _hold(setting: Setting, options: argparse.Namespace, scratch: Path) -> dict[str, Figures]:
     """Run one setting and print its table; the medians."""
     rounds = min(options.rounds, setting.rounds or options.rounds)
     contest = Contest(
         setting,
         rounds,
         options.limit if setting.limit is None else setting.limit,
+        scratch,
         options.file if setting.takes_file and not options.quick else None,
     )
     measured = contest.run()
@@ -182,7 +182,12 @@ def main() -> None:
         parser.error("--plot needs matplotlib: pip install -e '.[benchmarks]'")
     usual = [name for name, setting in SETTINGS.items() if not setting.is_long]
     names = options.only or (["short", "hot"] if options.quick else usual)
-    measured = {name: _hold(_prepare(SETTINGS[name], options), options) for name in names}
+    # All that was saved stays until the end: for minutes after many files were removed ext4 takes
+    # several times as long to make a new one, and the next arm would pay for it.
+    with tempfile.TemporaryDirectory() as scratch:
+        measured = {
+            name: _hold(_prepare(SETTINGS[name], options), options, Path(scratch)) for name in names
+        }
     if not options.quick:
         print("\n" + "\n".join(promises_table(PROMISES, measured)))
     print(f"\n{_versions()}.")

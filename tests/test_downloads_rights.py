@@ -64,6 +64,20 @@ async def test_a_system_without_such_rights_saves_all_the_same(
     assert saved.path.read_bytes() == BODY
 
 
+@pytest.mark.parametrize("refusal", [None, OSError(errno.EINVAL, "no such advice")])
+async def test_a_system_that_takes_no_advice_saves_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: OSError | None
+) -> None:
+    if refusal is None:
+        monkeypatch.delattr(os, "posix_fadvise", raising=False)
+    else:
+        monkeypatch.setattr(os, "posix_fadvise", raising(refusal), raising=False)
+        monkeypatch.setattr(os, "POSIX_FADV_DONTNEED", 4, raising=False)
+    async with desk(tmp_path, answering(http())) as at:
+        (saved,) = await at.save()
+    assert saved.path.read_bytes() == BODY
+
+
 @pytest.mark.parametrize("links", [True, False], ids=["with hard links", "without"])
 @pytest.mark.parametrize("target", ["there.png", "not there.png"])
 async def test_nothing_is_written_through_a_link(

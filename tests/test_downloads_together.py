@@ -50,6 +50,32 @@ async def test_many_files_need_one_thread_and_one_flush_of_their_directory(
     assert content_of(tmp_path) == dict(zip(NAMES, NAMES, strict=True))
 
 
+async def test_all_are_on_their_way_before_the_first_flush_and_flushed_before_the_first_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def noting(step: str) -> None:
+        take = getattr(os, step)
+
+        def note(*arguments: object) -> object:
+            calls.append(step)
+            return take(*arguments)
+
+        monkeypatch.setattr(os, step, note)
+
+    steps = [step for step in ("write", "posix_fadvise", "fsync", "link") if hasattr(os, step)]
+    for step in steps:
+        noting(step)
+    monkeypatch.setattr(flushing, "sync_directory", mock.Mock())
+    await put_all(Flusher(), tmp_path)
+    *beginning, flushes, names = (
+        [place for place, call in enumerate(calls) if call == step] for step in steps
+    )
+    assert max(map(max, beginning)) < min(flushes) <= max(flushes) < min(names)
+    assert {len(places) for places in (*beginning, flushes, names)} == {len(NAMES)}
+
+
 @pytest.mark.parametrize("step", ["open", "link"])
 async def test_what_fails_for_one_file_fails_for_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str

@@ -2,10 +2,10 @@
 
 For a small file the hop costs more than the work, and the flush of a directory holds for every
 name that it was given before. So what is finished while the thread is busy waits for its return,
-and goes together; a single file waits for nobody. All of them are written before the first is
-flushed: a file system brings to the disk what it has, and the flushes after the first are quick
-(on ext4, two to four times as many files a second). Large files have a thread each: nobody is to
-wait until one of them is on the disk.
+and goes together; a single file waits for nobody. All of them are on their way to the disk before
+the first is flushed, and all flushed before the first gets its name: a file system with a journal
+(ext4) then commits once for all, where each file in its turn, with its name after it, costs a
+commit. Large files have a thread each: nobody is to wait until one of them is on the disk.
 
 The loop itself writes none of them: while a file system flushes one file, making another costs
 several times as much.
@@ -42,8 +42,8 @@ class _Job:
             except Exception as error:  # noqa: BLE001 - as said
                 self.error = error
 
-    def give_name(self, umask: int) -> None:
-        self.named = self.part.give_name(self.path, umask)
+    def give_name(self) -> None:
+        self.named = self.part.give_name(self.path)
 
     def settle(self) -> None:
         if self.error is not None:
@@ -98,9 +98,11 @@ class Flusher:
 
 def _flush(group: list[_Job], umask: int) -> None:
     for job in group:
-        job.attempt(job.part.write)
+        job.attempt(partial(job.part.write_rest, umask))
     for job in group:
-        job.attempt(partial(job.give_name, umask))
+        job.attempt(job.part.flush)
+    for job in group:
+        job.attempt(job.give_name)
     for directory in {job.path.parent for job in group if job.error is None}:
         try:
             sync_directory(directory)
