@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from typing import Protocol
 
 from attrs import define, field
@@ -28,6 +29,7 @@ from wiro_async.task import JsonObject, Task
 from wiro_async.tracking.search import Search
 from wiro_async.tracking.slots import Slots
 from wiro_async.tracking.tracker import Tracker
+from wiro_async.tracking.watch import Watch
 from wiro_async.tracking.webhook import CallbackUrl
 
 _LOGGER = logging.getLogger("wiro_async")
@@ -149,7 +151,7 @@ class Starter:
             is_sure=slot is not None,
         )
         if slot is not None:
-            watch.call_when_done(lambda watch: self.slots.release(slot, _charged(watch.task)))
+            watch.call_when_done(partial(self._release, slot))
         if isinstance(callback, CallbackUrl):
             callback.follow(watch, self.tracker.look_now)
         return TaskHandle(
@@ -159,6 +161,9 @@ class Starter:
             downloader=self.downloader,
             watch=watch,
         )
+
+    def _release(self, slot: object, watch: Watch) -> None:
+        self.slots.release(slot, _charged(watch.task))
 
 
 @define(eq=False)

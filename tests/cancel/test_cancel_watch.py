@@ -146,13 +146,13 @@ async def watching(cut: Cut, verb: Verb) -> None:
     async with joined(bureau, max_in_flight=2, poll_schedule=EVEN, settle_seconds=2) as session:
         handle = await session.run(FLUX, PROMPT)
         watch = handle._watch
-        callbacks = list(watch._callbacks)
+        callbacks, waiters = list(watch._callbacks), watch._waiters
         await cut(Counted(lambda: verb(session, handle)))
         # Of what was sent nothing is waited for: it costs nothing, or can be asked again.
         on_wire = 0.0 if verb is not waiting_for_all else TRIP
         assert cut.seconds <= on_wire
         assert not watch._readers
-        assert handle.is_done or watch._callbacks == callbacks
+        assert handle.is_done or (watch._callbacks, watch._waiters) == (callbacks, waiters)
         asked = len(bureau.times("/Run")), len(bureau.times("/Task/Kill"))
         await handle.wait()
         await asyncio.sleep(1000)

@@ -234,11 +234,12 @@ def test_waiting_can_be_cancelled_and_leaves_nothing() -> None:
         watch = stage.watch()
         waits = [asyncio.ensure_future(watch.wait_done()) for _ in range(3)]
         await settle()
-        before = len(watch._callbacks)
+        assert len(watch._waiters) == len(waits)
         waits[1].cancel()
         await settle()
-        assert len(watch._callbacks) == before - 1
+        assert len(watch._waiters) == len(waits) - 1
         await asyncio.gather(waits[0], waits[2])
+        assert watch._waiters == ()
         await stage.tracker.aclose()
 
     run_virtual(scenario())

@@ -15,6 +15,7 @@ ended. Rules:
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Self
@@ -38,6 +39,12 @@ class Crew:
     _tasks: set[asyncio.Task[None]] = field(init=False, factory=set)
     _failure: BaseException | None = field(init=False, default=None)
     _over: asyncio.Future[None] | None = field(init=False, default=None)
+    # One for all: what each task has of its own the garbage collector looks at again and again.
+    _on_done: Callable[[asyncio.Task[None]], None] = field(init=False)
+    _context: contextvars.Context = field(init=False, factory=contextvars.copy_context)
+
+    def __attrs_post_init__(self) -> None:
+        self._on_done = self._retire
 
     async def __aenter__(self) -> Self:
         return self
@@ -68,7 +75,7 @@ class Crew:
             return
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._retire)
+        task.add_done_callback(self._on_done, context=self._context)
 
     def cancel(self) -> None:
         """Have every task end; once, since a second time would disturb who tidies up."""

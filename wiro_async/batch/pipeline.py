@@ -16,6 +16,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from attrs import define, evolve, field
@@ -176,8 +177,9 @@ class Pipeline:
         except (TaskFailed, TaskCancelled) as error:
             await self._fail(progress, error, task)
             return progress.end(error, self.now())
+        # No lambda: for as long as the task runs each name that it took would be an object more.
         progress.files = await self.gate.save(
-            lambda: handle.save_outputs(self.directory, stem=progress.request.custom_id)
+            partial(handle.save_outputs, self.directory, stem=progress.request.custom_id)
         )
         passing("item.before_saved")
         await progress.move(

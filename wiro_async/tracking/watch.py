@@ -60,8 +60,9 @@ class Watch:
     seen_running_at: float | None = None
     is_looking: bool = False
     wants_look: bool = False
-    # Most have none, and a set takes as much memory as all the rest.
+    # Most have none or one, and a set takes as much memory as all the rest.
     _readers: tuple[EventQueue, ...] = ()
+    _waiters: tuple[asyncio.Future[None], ...] = ()
     _callbacks: list[Callable[[Watch], None]] = field(factory=list)
     last_event: TaskEvent | None = None
 
@@ -91,16 +92,11 @@ class Watch:
         if self.is_done:
             return
         over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def tell(_: Watch) -> None:
-            if not over.done():
-                over.set_result(None)
-
-        self.call_when_done(tell)
+        self._waiters = (*self._waiters, over)
         try:
             await over
         finally:
-            self.forget_callback(tell)
+            self._waiters = tuple(other for other in self._waiters if other is not over)
 
     def open_reader(self) -> EventQueue:
         """A queue of events from now on, the last known one first; None ends it."""
@@ -179,6 +175,9 @@ class Watch:
     def _finish(self) -> None:
         for reader in self._readers:
             reader.put_nowait(None)
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
         callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
             callback(self)
