@@ -40,8 +40,8 @@ FEWEST_TASKS = 8
 ENDS_A_CHECK = 12
 # A row of two kilobytes takes about a sixtieth of the time that a look takes.
 _ROW_WEIGHT = 1 / 64
-# Of a task of 2 s that is told of so late on average half of it is lost: two percent of its time.
-_SHORTEST_SECONDS = 0.055
+# Half of it is lost on average: of a task of 2 s about a hundredth of its time.
+_SHORTEST_SECONDS = 0.05
 # Of the mean age of what runs, which is about two thirds of a usual task: one percent of that.
 _SHORTEST_SHARE = 1 / 64
 _LEAST_GAIN = 1.5
