@@ -106,7 +106,7 @@ class WiroSession:
         base_url: str | None = None,
         max_in_flight: int = 100,
         max_downloads: int = 64,
-        max_looks_per_second: float = 1_000.0,
+        max_looks_per_second: float = 500.0,
         poll_schedule: PollSchedule | None = None,
         retry_policy: RetryPolicy | None = None,
         request_timeout_seconds: float = 60.0,

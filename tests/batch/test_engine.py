@@ -13,6 +13,7 @@ import pytest
 
 from tests.batch.fake_runner import FakeRunner
 from tests.virtual_time import settle
+from wiro_async.batch import engine
 from wiro_async.batch.requests import BatchRequest
 from wiro_async.batch.results import ItemStatus
 from wiro_async.errors import (
@@ -54,7 +55,13 @@ async def test_items_come_in_the_order_in_which_they_end(tmp_path: Path) -> None
     assert lines(tmp_path, "errors.jsonl") == []
 
 
-async def test_the_input_is_read_no_faster_than_it_is_needed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("most_waiting", "window"), [(2_000, 6), (1, 4)], ids=["as many again", "a few more"]
+)
+async def test_the_input_is_read_no_faster_than_it_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_waiting: int, window: int
+) -> None:
+    monkeypatch.setattr(engine, "_MOST_WAITING", most_waiting)
     read = taken = 0
 
     def source() -> Iterator[str]:
@@ -68,7 +75,7 @@ async def test_the_input_is_read_no_faster_than_it_is_needed(tmp_path: Path) -> 
         assert read == 0
         while True:
             await settle()
-            assert read - taken <= 6, "the window: three that run, and as many again"
+            assert read - taken <= window, "three that run, and those that wait"
             try:
                 await anext(batch)
             except StopAsyncIteration:
@@ -76,6 +83,13 @@ async def test_the_input_is_read_no_faster_than_it_is_needed(tmp_path: Path) -> 
             taken += 1
     assert (read, taken) == (100, 100)
     assert runner.most_in_flight <= 3
+
+
+@pytest.mark.parametrize(
+    ("max_in_flight", "window"), [(1, 2), (100, 200), (2_000, 4_000), (10_000, 12_000)]
+)
+def test_of_many_that_may_run_not_as_many_again_wait(max_in_flight: int, window: int) -> None:
+    assert engine.window_size(max_in_flight) == window
 
 
 async def test_no_more_tasks_run_at_once_than_allowed(tmp_path: Path) -> None:

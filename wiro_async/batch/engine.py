@@ -3,8 +3,8 @@
 Rules:
 
 1. The input is read when there is room for one more request, not before: at no time are more
-   than the window's requests in memory (`max_in_flight` running, and as many again as wait to
-   be downloaded, recorded or taken by the caller).
+   than the window's requests in memory (`max_in_flight` running, and as many again, two thousand
+   at most, as wait to be submitted, downloaded, recorded or taken by the caller).
 2. One item's failure is that item's result. What would fail every item (no balance, refused
    credentials, a service that cannot be reached, a disk that fails) stops the batch: nothing more
    is submitted, what is in flight is finished and recorded. A full disk only pauses it
@@ -52,6 +52,9 @@ from wiro_async.batch.runner import Choices, Runner
 from wiro_async.batch.streak import Streak
 from wiro_async.errors import OutputDirectoryError, SessionStateError, WiroError
 from wiro_async.task import JsonObject
+
+# More would wait for nothing but their turn, and take several kilobytes each.
+_MOST_WAITING = 2_000
 
 # An item for the caller, and whether it still counts in the window.
 _Ended: TypeAlias = tuple[BatchItem, bool]
@@ -104,7 +107,7 @@ class Batch:
         if self._reading.cancel_called:  # stopped before it was begun
             self._pipeline.submit_nothing_more()
         self._started_at = _now()
-        self._window = asyncio.Semaphore(2 * self._max_in_flight)
+        self._window = asyncio.Semaphore(window_size(self._max_in_flight))
         self._ended: asyncio.Queue[_Ended | None] = asyncio.Queue()
         self._group = anyio.create_task_group()
         await self._group.__aenter__()
@@ -369,6 +372,11 @@ class Batch:
         self._summary.cost = self._budget.spent
         self._summary.reserved = self._budget.reserved
         self._summary.reserved_tasks = self._budget.reserved_tasks
+
+
+def window_size(max_in_flight: int) -> int:
+    """How many requests of a batch are in memory at once: those that run, and some that wait."""
+    return max_in_flight + min(max_in_flight, _MOST_WAITING)
 
 
 def _now() -> float:

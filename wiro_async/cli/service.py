@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # it brings a web server: imported only when there is to be o
 
 # Enough money for no limit of tasks at once, whatever a batch spends: see the facts of the API.
 _EMULATED_BALANCE = Decimal(100_000)
-_LOOKS_PER_SECOND = 1_000.0
+_LOOKS_PER_SECOND = 500.0
 _SETTLE_SECONDS = 10.0
 
 

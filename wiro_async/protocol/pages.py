@@ -41,7 +41,7 @@ ENDS_A_CHECK = 12
 # A row of two kilobytes takes about a sixtieth of the time that a look takes.
 _ROW_WEIGHT = 1 / 64
 # Half of it is lost on average: of a task of 2 s about a hundredth of its time.
-_SHORTEST_SECONDS = 0.05
+_SHORTEST_SECONDS = 0.055
 # Of the mean age of what runs, which is about two thirds of a usual task: one percent of that.
 _SHORTEST_SHARE = 1 / 64
 _LEAST_GAIN = 1.5
