@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from benchmarks.figures import CPU_RATIO, LAG_SHARE, REQUESTS, Figures
 
-_NEAR_REQUESTS = 1.0
-_NEAR_LAG = 1.25
+_NEAR_REQUESTS = 1.5
+_NEAR_LAG = 1.5
 
 
 class Measured(Protocol):
