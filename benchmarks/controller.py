@@ -11,7 +11,7 @@ second, so what is told of is what the service saw, and not what the client beli
   where the service limits it, from the tenth second on;
 * makespan / ideal: against the time that the tasks need if a place is never empty.
 
-    python -m benchmarks.controller                          # four minutes
+    python -m benchmarks.controller                          # eight minutes
     python -m benchmarks.controller --only "limit 5" "20 requests/s"
     python -m benchmarks.controller --plot docs/images       # needs matplotlib
 """
