@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 import random
 from datetime import UTC, datetime, timedelta
@@ -78,9 +79,33 @@ def test_once_many_have_ended_who_runs_says_nothing_more() -> None:
     assert fitted(log, [3.0] * 100).median_seconds > fitted(log).median_seconds
 
 
-def test_a_change_is_followed() -> None:
-    log = log_of([*drawn(500, 2.0, 0.2), *drawn(256, 10.0, 0.2)])
-    assert fitted(log).median_seconds == pytest.approx(10.0, rel=0.1)
+@pytest.mark.parametrize(("running", "ends"), [(0, 300), (100, 300), (1000, 3000)])
+def test_a_change_is_followed(running: int, ends: int) -> None:
+    log = DurationLog(tail_index=0.3)
+    for median, count in ((2.0, 3 * running + 200), (10.0, ends)):
+        for number, seconds in enumerate(drawn(count, median, 0.2)):
+            log.note(seconds, seconds)
+            if number % 20 == 0:
+                log.fit([median] * running)
+        assert fitted(log, [median] * running).median_seconds == pytest.approx(median, rel=0.15)
+
+
+@pytest.mark.parametrize("at_once", [100, 2_000])
+def test_however_many_run_those_that_ended_are_told_from_those_that_still_do(at_once: int) -> None:
+    """Each that ends makes place for the next; reckoned again and again as in a session."""
+    dice, log, now = random.Random(7), DurationLog(tail_index=0.3), 0.0  # noqa: S311 - as above
+    ends = [(seconds, seconds) for seconds in drawn(at_once, 2.0, 0.5)]
+    heapq.heapify(ends)
+    found = []
+    for number in range(3 * at_once):
+        now, seconds = heapq.heappop(ends)
+        log.note(seconds, seconds)
+        seconds = 2.0 * math.exp(dice.gauss(0, 0.5))
+        heapq.heappush(ends, (now + seconds, seconds))
+        if number % (at_once // 4) == at_once // 4 - 1:
+            found.append(fitted(log, [now - (end - seconds) for end, seconds in ends]))
+    assert [one.median_seconds for one in found] == [pytest.approx(2.0, rel=0.15)] * 12
+    assert [one.spread for one in found] == [pytest.approx(0.5, rel=0.25)] * 12
 
 
 @given(

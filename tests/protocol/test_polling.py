@@ -138,7 +138,7 @@ def learned_looks(schedule: LearnedSchedule, until: float) -> list[float]:
 
 
 def test_known_durations_are_looked_at_as_the_best_of_all_schedules_would() -> None:
-    """Dynamic programming over this distribution: 6.4 looks for a lag of 0.082."""
+    """Dynamic programming over this distribution: 6.2 looks for a lag of 0.086."""
     dice = random.Random(7)  # noqa: S311 - the same sample each time
     looks = learned_looks(schedule_of(), 60.0)
     counts, lags = [], []
@@ -148,8 +148,8 @@ def test_known_durations_are_looked_at_as_the_best_of_all_schedules_would() -> N
         counts.append(place + 1)
         lags.append((looks[place] - seconds) / seconds)
     lags.sort()
-    assert sum(counts) / len(counts) <= 6.7
-    assert sum(lags) / len(lags) <= 0.083
+    assert sum(counts) / len(counts) <= 6.5
+    assert sum(lags) / len(lags) <= 0.088
     assert lags[int(0.95 * len(lags))] <= 0.21
 
 

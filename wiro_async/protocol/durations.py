@@ -11,26 +11,27 @@ Rules:
 3. Tasks that still run are information too. At the start only the quickest have ended, and who
    took them for all would look far too often: a running task counts as "longer than its age"
    (the expectation step of a censored normal sample; Schmee and Hahn, "A simple method for
-   regression analysis with censored data", Technometrics 21, 1979). Later, with many more ends
-   than tasks that run, the ends are a fair sample by themselves. Those that run are not: the
-   longer a task takes, the likelier it is found running.
-4. Old ends fade: each new one weighs a little more than the one before, so that a model which has
-   become slower or faster is followed within about `_MEMORY` tasks.
+   regression analysis with censored data", Technometrics 21, 1979). That holds of the two together,
+   so for as long all ends count alike: were only the latest of them counted, against two thousand
+   that run, every model would pass for a slow one. Later, with many more ends than tasks that run,
+   the ends are a fair sample by themselves. Those that run are not: the longer a task takes, the
+   likelier it is found running.
+4. Then old ends fade: each new one weighs a little more than the one before, so that a model which
+   has become slower or faster is followed within about three hundred tasks, or about three times as
+   many as run at once where that is more.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Sequence
 
 from attrs import define, field, frozen
 
 from wiro_async.task import Task
 
-# Ends that are remembered, and after how many more one weighs half as much.
-_MEMORY = 256
-_HALF_LIFE = 100
+# After so many more ends one weighs half as much, or after half as many as run if that is more.
+_HALF_LIFE = 60
 _ENOUGH = 5
 # With few ends and many that run the estimate moves slowly.
 _ROUNDS = 40
@@ -77,50 +78,6 @@ class Durations:
 
 
 @define
-class DurationLog:
-    """What was seen of one model's tasks; knows no clock."""
-
-    tail_index: float
-    ended: int = 0
-    """How many ends were seen in all."""
-    _logs: deque[float] = field(init=False, factory=lambda: deque(maxlen=_MEMORY))
-
-    def note(self, earliest_seconds: float, latest_seconds: float) -> None:
-        """Take in that a task ended between these two ages."""
-        low = max(earliest_seconds, latest_seconds / 2, _SHORTEST_SECONDS)
-        high = max(latest_seconds, low)
-        self._logs.append((math.log(low) + math.log(high)) / 2)
-        self.ended += 1
-
-    def fit(self, running_ages: Sequence[float], *, each: int = 1) -> Durations | None:
-        """The distribution that explains what was seen best; None while too little was.
-
-        Args:
-            running_ages: how long the tasks that run now have run, in seconds; or some of them.
-            each: how many tasks each of these ages stands for.
-        """
-        count = len(self._logs)
-        if count < _ENOUGH:
-            return None
-        ended = _Sums()
-        for place, log in enumerate(self._logs):
-            ended.add(log, log * log, 0.5 ** ((count - 1 - place) / _HALF_LIFE))
-        mean, spread = ended.moments()
-        is_early = self.ended <= _EARLY * each * len(running_ages)
-        ages = [math.log(max(age, _SHORTEST_SECONDS)) for age in running_ages if is_early]
-        # Every so-manieth stands for its neighbours.
-        stride = -(-len(ages) // _SAMPLE) or 1
-        for _ in range(_ROUNDS if ages else 0):
-            both = _Sums(ended.weight, ended.first, ended.second)
-            for age in ages[::stride]:
-                both.add(*_beyond(age, mean, spread), float(stride * each))
-            before, (mean, spread) = mean, both.moments()
-            if abs(mean - before) < _CLOSE:
-                break
-        return Durations(median_seconds=math.exp(mean), spread=spread, tail_index=self.tail_index)
-
-
-@define
 class _Sums:
     """Weighted sums of numbers and of their squares."""
 
@@ -133,11 +90,63 @@ class _Sums:
         self.first += number * weight
         self.second += square * weight
 
+    def fade(self, share: float) -> None:
+        """Let all of it weigh less by this factor."""
+        self.weight *= share
+        self.first *= share
+        self.second *= share
+
     def moments(self) -> tuple[float, float]:
         """The mean and the standard deviation, which stays in its bounds."""
         mean = self.first / self.weight
         spread = math.sqrt(max(0.0, self.second / self.weight - mean * mean))
         return mean, min(max(spread, _LEAST_SPREAD), _LARGEST_SPREAD)
+
+
+@define
+class DurationLog:
+    """What was seen of one model's tasks; knows no clock."""
+
+    tail_index: float
+    ended: int = 0
+    """How many ends were seen in all."""
+    _sums: _Sums = field(init=False, factory=_Sums)
+    _fading: float = field(init=False, default=1.0)
+    """By which factor an end weighs less than the next one."""
+
+    def note(self, earliest_seconds: float, latest_seconds: float) -> None:
+        """Take in that a task ended between these two ages."""
+        low = max(earliest_seconds, latest_seconds / 2, _SHORTEST_SECONDS)
+        high = max(latest_seconds, low)
+        log = (math.log(low) + math.log(high)) / 2
+        self._sums.fade(self._fading)
+        self._sums.add(log, log * log, 1.0)
+        self.ended += 1
+
+    def fit(self, running_ages: Sequence[float], *, each: int = 1) -> Durations | None:
+        """The distribution that explains what was seen best; None while too little was.
+
+        Args:
+            running_ages: how long the tasks that run now have run, in seconds; or some of them.
+            each: how many tasks each of these ages stands for.
+        """
+        if self.ended < _ENOUGH:
+            return None
+        ended, running = self._sums, each * len(running_ages)
+        mean, spread = ended.moments()
+        is_early = self.ended <= _EARLY * running
+        self._fading = 1.0 if is_early else 0.5 ** (1 / max(_HALF_LIFE, running / 2))
+        ages = [math.log(max(age, _SHORTEST_SECONDS)) for age in running_ages if is_early]
+        # Every so-manieth stands for its neighbours.
+        stride = -(-len(ages) // _SAMPLE) or 1
+        for _ in range(_ROUNDS if ages else 0):
+            both = _Sums(ended.weight, ended.first, ended.second)
+            for age in ages[::stride]:
+                both.add(*_beyond(age, mean, spread), float(stride * each))
+            before, (mean, spread) = mean, both.moments()
+            if abs(mean - before) < _CLOSE:
+                break
+        return Durations(median_seconds=math.exp(mean), spread=spread, tail_index=self.tail_index)
 
 
 def narrowed(

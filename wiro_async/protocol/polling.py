@@ -55,7 +55,7 @@ from wiro_async.protocol.durations import Durations
 
 # Of all prices this is the one at which five hundred tasks of an unknown model, lognormal with a
 # sigma of 0.5 and a hundred in flight, take 7 looks each.
-PRICE = 0.0145
+PRICE = 0.0165
 # The largest g(t)/t, and from where on, in spreads below the median.
 LATEST = 0.22
 _LATEST_FROM = 1.6
