@@ -29,7 +29,6 @@ KEY, SECRET = "emulator-key", "emulator-secret"
 _TERMINAL = {"task_postprocess_end", "task_cancel", "task_error"}
 # So many requests at once keep any service on this machine busy.
 _FLOOR_CONNECTIONS = 200
-_LOOKS_PER_SECOND = 1_000.0
 # The emulator's own defaults.
 _SIGMA, _WORLD_SEED = 0.5, 0
 
@@ -257,7 +256,6 @@ def _ours(tracking: Tracking, *, has_journal: bool = False) -> Arm:
             tracking=tracking,
             socket_url=job.socket_url,
             max_in_flight=job.in_flight,
-            max_looks_per_second=_LOOKS_PER_SECOND,
         )
 
     return Arm(run=run, package="wiro-async", modules=("wiro_async",))

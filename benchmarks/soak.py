@@ -161,7 +161,6 @@ async def run(base_url: str, out: Path, tasks: int, in_flight: int) -> list[Samp
             _SECRET,
             base_url=base_url,
             max_in_flight=in_flight,
-            max_looks_per_second=1_000.0,
             poll_schedule=PollSchedule(),
             settle_seconds=3.0,
         ) as session,

@@ -40,6 +40,7 @@ from wiro_async.protocol.responses import Started, decode_tasks
 from wiro_async.protocol.retry import RetryPolicy
 from wiro_async.runs import LogKeeper, Starter, TaskKeeper
 from wiro_async.settings import (
+    DEFAULT_LOOKS_PER_SECOND,
     Tracking,
     check_choice,
     check_positive,
@@ -106,7 +107,7 @@ class WiroSession:
         base_url: str | None = None,
         max_in_flight: int = 100,
         max_downloads: int = 64,
-        max_looks_per_second: float = 500.0,
+        max_looks_per_second: float = DEFAULT_LOOKS_PER_SECOND,
         poll_schedule: PollSchedule | None = None,
         retry_policy: RetryPolicy | None = None,
         request_timeout_seconds: float = 60.0,

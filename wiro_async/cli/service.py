@@ -16,14 +16,13 @@ from wiro_async.batch.record import check_directory
 from wiro_async.errors import ConfigurationError
 from wiro_async.protocol.polling import PollSchedule
 from wiro_async.session import WiroSession
-from wiro_async.settings import Tracking
+from wiro_async.settings import DEFAULT_LOOKS_PER_SECOND, Tracking
 
 if TYPE_CHECKING:  # it brings a web server: imported only when there is to be one
     from wiro_async.emulator import Emulator, Fault
 
 # Enough money for no limit of tasks at once, whatever a batch spends: see the facts of the API.
 _EMULATED_BALANCE = Decimal(100_000)
-_LOOKS_PER_SECOND = 500.0
 _SETTLE_SECONDS = 10.0
 
 
@@ -147,7 +146,7 @@ def _session(
         tracking=options.tracking,
         max_in_flight=options.max_in_flight,
         max_downloads=options.max_downloads,
-        max_looks_per_second=_LOOKS_PER_SECOND * speed,
+        max_looks_per_second=DEFAULT_LOOKS_PER_SECOND * speed,
         poll_schedule=schedule,
         settle_seconds=options.settle_seconds or _SETTLE_SECONDS / speed,
         allow_http=options.allow_http,
