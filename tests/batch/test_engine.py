@@ -86,7 +86,7 @@ async def test_the_input_is_read_no_faster_than_it_is_needed(
 
 
 @pytest.mark.parametrize(
-    ("max_in_flight", "window"), [(1, 2), (100, 200), (2_000, 4_000), (10_000, 12_000)]
+    ("max_in_flight", "window"), [(1, 2), (100, 200), (2_000, 3_000), (10_000, 11_000)]
 )
 def test_of_many_that_may_run_not_as_many_again_wait(max_in_flight: int, window: int) -> None:
     assert engine.window_size(max_in_flight) == window

@@ -3,7 +3,7 @@
 Rules:
 
 1. The input is read when there is room for one more request, not before: at no time are more
-   than the window's requests in memory (`max_in_flight` running, and as many again, two thousand
+   than the window's requests in memory (`max_in_flight` running, and as many again, a thousand
    at most, as wait to be submitted, downloaded, recorded or taken by the caller).
 2. One item's failure is that item's result. What would fail every item (no balance, refused
    credentials, a service that cannot be reached, a disk that fails) stops the batch: nothing more
@@ -54,7 +54,7 @@ from wiro_async.errors import OutputDirectoryError, SessionStateError, WiroError
 from wiro_async.task import JsonObject
 
 # More would wait for nothing but their turn, and take several kilobytes each.
-_MOST_WAITING = 2_000
+_MOST_WAITING = 1_000
 
 # An item for the caller, and whether it still counts in the window.
 _Ended: TypeAlias = tuple[BatchItem, bool]

@@ -96,30 +96,36 @@ class Pipeline:
         if progress.problem is not None:
             return progress.end(progress.problem, self.now())
         try:
-            return await self._follow(progress)
+            if not await self._is_planned(progress):
+                return None
+            return await self._settled(progress) or await self._go_on(progress)
         except CostLimitReached as error:
             self.stop(error)
             self.has_left_some = True
             return None
         except WiroError as error:
-            if isinstance(error, DownloadError):
-                progress.files = error.saved
-            if isinstance(error, STOPPING) or (isinstance(error, DownloadError) and error.is_disk):
-                self.stop(error)
-            return progress.end(error, self.now())
+            return self._ended_by(progress, error)
         finally:
             if progress.entry is not None:
                 if progress.state is State.FAILED:
                     self.failures.add(progress.position)
                 self.purse.hold(progress.position)
 
-    async def _follow(self, progress: Progress) -> BatchItem | None:
+    def _ended_by(self, progress: Progress, error: WiroError) -> BatchItem:
+        if isinstance(error, DownloadError):
+            progress.files = error.saved
+        if isinstance(error, STOPPING) or (isinstance(error, DownloadError) and error.is_disk):
+            self.stop(error)
+        return progress.end(error, self.now())
+
+    async def _is_planned(self, progress: Progress) -> bool:
+        """Plan an item; not one that an earlier run has left, which is under way already."""
         if progress.entry is None:
             progress.entry = await self.journal.plan(progress.request)
-        if progress.entry is None:  # left over by an earlier run, and under way already
-            return None
+        if progress.entry is None:
+            return False
         passing("item.planned")
-        return await self._settled(progress) or await self._go_on(progress)
+        return True
 
     async def _settled(self, progress: Progress) -> BatchItem | None:
         """The item as an earlier run has ended it, if there is nothing more to do."""

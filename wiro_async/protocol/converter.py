@@ -32,7 +32,7 @@ Reader: TypeAlias = Callable[[object, object], object]
 # nobody's memory is spent on writing that number out.
 _MAX_DIGITS = 40
 _NOT_YET = (None, "", "0")
-_LONGEST_NAME = 40
+_LONGEST_SHARED = 40
 # A record nests four deep, a language model's content not much more.
 _MOST_DEPTH = 100
 # Python refuses to read 4300 digits, and with them would refuse the whole record.
@@ -275,7 +275,10 @@ def make_converter() -> Converter:
         return structure_output({**row, "raw": row}, kind)
 
     def read_task(row: JsonObject, kind: type[Task]) -> Task:
-        row = {_shared_name(name): value for name, value in row.items()}
+        row = {
+            _shared(name): _shared(value) if isinstance(value, str) else value
+            for name, value in row.items()
+        }
         outcome = outcome_of(read_status(row.get("status")), read_text(row.get("pexit")))
         return structure_task({**row, "outcome": outcome, "raw": row}, kind)
 
@@ -284,14 +287,14 @@ def make_converter() -> Converter:
     return converter
 
 
-@lru_cache(maxsize=256)
-def _known_name(name: str) -> str:
-    return name
+@lru_cache(maxsize=512)
+def _known_text(text: str) -> str:
+    return text
 
 
-def _shared_name(name: str) -> str:
-    """A field's name, one for all records: a decoder makes them anew, a third of the memory."""
-    return _known_name(name) if len(name) <= _LONGEST_NAME else name
+def _shared(text: str) -> str:
+    """A short text, one for all records: a decoder makes each anew, half of their memory."""
+    return _known_text(text) if len(text) <= _LONGEST_SHARED else text
 
 
 def _as_it_is(value: Any, _: object) -> Any:  # noqa: ANN401 - what was put there a moment ago
