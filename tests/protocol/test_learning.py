@@ -88,12 +88,12 @@ def test_a_stretch_makes_looks_fewer(waits: Learned | Told) -> None:
     assert looks(1.0) / 3.5 <= looks(3.0) <= looks(1.0) / 2
 
 
-def test_a_few_tasks_of_a_known_model_are_looked_at_up_to_twice_as_often() -> None:
+def test_a_few_tasks_of_a_known_model_are_looked_at_up_to_four_times_as_often() -> None:
     waits = taught(20)
-    crowd, some, few, one = (
-        waits.wait_seconds(FLUX, 7.9, 0.5, Load(tasks=tasks)) for tasks in (32, 16, 8, 1)
+    crowd, some, few, two, one = (
+        waits.wait_seconds(FLUX, 7.9, 0.5, Load(tasks=tasks)) for tasks in (32, 16, 8, 2, 1)
     )
     assert waits.wait_seconds(FLUX, 7.9, 0.5, Load(tasks=1000)) == crowd
-    assert crowd > some > few
-    assert few == one
-    assert crowd / 2 <= few < 0.7 * crowd
+    assert crowd > some > few > two
+    assert two == one
+    assert crowd / 4 <= two < 0.4 * crowd

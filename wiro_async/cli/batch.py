@@ -29,6 +29,7 @@ from wiro_async.cli.exits import (
     on_interrupt,
 )
 from wiro_async.cli.loops import run_on_loop
+from wiro_async.cli.memory import seldom_searched
 from wiro_async.cli.service import ServiceOptions, open_session
 from wiro_async.cli.show import Show, describe_failure, show_batch
 
@@ -115,7 +116,7 @@ async def _run(
             max_cost=options.max_cost,
             disk_patience_seconds=options.disk_patience_seconds,
         )
-        with show_batch(total) as show:
+        with show_batch(total) as show, seldom_searched():
             was_interrupted = await _follow(batch, show, options)
         summary = batch.summary
         _tell_end(summary, show, out)

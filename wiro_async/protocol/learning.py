@@ -33,10 +33,10 @@ _LONGEST_WAIT_SHARE = 1 / 60
 # ceiling that is near as large a share: nobody waits for longer than two rounds of all tasks.
 _IMPATIENT_LOOKS_PER_SECOND = 50.0
 _IMPATIENT_SHARE = 0.5
-# Of fewer tasks than these each is looked at sooner than would be best for the crowd: up to twice
-# as often, since who waits for a few waits for each of them, and a batch for its last ones.
+# Of fewer tasks than these each is looked at sooner than would be best for the crowd: up to four
+# times as often, since who waits for a few waits for each of them, and a batch for its last ones.
 _CROWD = 32
-_MOST_HASTE = 0.5
+_MOST_HASTE = 0.25
 
 
 @frozen(kw_only=True)

@@ -33,10 +33,10 @@ from the largest lags.
 
 Three bounds hold besides (`learning`). While few tasks are in flight a wait is never longer than
 about a second: requests are not scarce then, and a lag of ten seconds would be felt. Fewer than
-about thirty tasks of a known model are looked at up to twice as often as a crowd: of a batch these
-are the last ones, for which all of it waits. And all tasks
-of a session share a ceiling of looks a second: where it would be passed, `price` rises for all of
-them alike, so each is looked at less often, and the likeliest to be done still first.
+about thirty tasks of a known model are looked at up to four times as often as a crowd: of a batch
+these are the last ones, for which all of it waits. And all tasks of a session share a ceiling of
+looks a second: where it would be passed, `price` rises for all of them alike, so each is looked at
+less often, and the likeliest to be done still first.
 
 Each wait is stretched or shrunk at random by the share `jitter`, so that a thousand tasks which
 were started together do not look together. The dice are the caller's: a number from 0 to 1.
