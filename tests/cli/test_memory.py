@@ -9,8 +9,8 @@ import pytest
 
 from tests.cli.conftest import FLUX, Wiro
 from wiro_async.batch.engine import Batch
+from wiro_async.cli import show
 from wiro_async.cli.memory import seldom_searched
-from wiro_async.cli.show import Show
 
 
 def test_what_is_there_is_left_alone_and_what_comes_is_looked_at_less_often() -> None:
@@ -29,13 +29,13 @@ def test_a_batch_runs_in_it(wiro: Wiro, tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "p.txt").write_text("one\n")
     usual = gc.get_threshold()
     seen: list[tuple[int, int, int]] = []
-    update = Show.update
+    update = show._Lines.update
 
-    def watching(self: Show, batch: Batch) -> None:
+    def watching(self: show._Lines, batch: Batch) -> None:
         seen.append(gc.get_threshold())
         update(self, batch)
 
-    monkeypatch.setattr(Show, "update", watching)
+    monkeypatch.setattr(show._Lines, "update", watching)
     assert wiro("batch", "p.txt", "--model", FLUX, "--out", "out").code == 0
     assert seen
     assert usual not in seen
