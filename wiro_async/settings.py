@@ -24,8 +24,8 @@ T = TypeVar("T")
 
 DEFAULT_BASE_URL = "https://api.wiro.ai/v1"
 DEFAULT_SOCKET_URL = "wss://socket.wiro.ai/v1"
-# The documentation names no limit. It has each task looked at every 3 s: three thousand tasks would
-# come to this, and the client has a good third of one core to do.
+# The documentation names no limit. It has each task looked at every 3 s, at first: three thousand
+# tasks come to this.
 DEFAULT_LOOKS_PER_SECOND = 1_000.0
 
 Tracking: TypeAlias = Literal["auto", "poll", "sweep", "socket"]
