@@ -14,10 +14,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from decimal import Decimal
-from functools import partial
 from typing import Protocol
 
-from attrs import define, field
+from attrs import define
 
 from wiro_async.api import Api
 from wiro_async.crashpoints import passing
@@ -88,6 +87,17 @@ class LogKeeper:
 
 
 @define(eq=False)
+class _Slot:
+    """A place in flight, as `Slots` knows it; called with the watch whose end gives it back."""
+
+    slots: Slots
+
+    def __call__(self, watch: Watch) -> None:
+        """Give it back."""
+        self.slots.release(self, _charged(watch.task))
+
+
+@define(eq=False)
 class Starter:
     """Starts the tasks of a session."""
 
@@ -105,7 +115,7 @@ class Starter:
         Raises:
             WiroError: if there is no task, or none is known; also what the keeper raised.
         """
-        attempt = _Attempt(self, model, keeper, params.get("callbackUrl"))
+        attempt = _Attempt(self, model, keeper, params.get("callbackUrl"), _Slot(self.slots))
         await self.slots.acquire(attempt.slot)
         try:
             while True:
@@ -126,7 +136,7 @@ class Starter:
 
     async def adopt(self, model: str, task_id: str | None, token: str | None) -> TaskHandle:
         """Watch a task that exists, in a slot, as if it had been started here."""
-        slot = object()
+        slot = _Slot(self.slots)
         await self.slots.acquire(slot)
         self.slots.on_accepted(slot)
         return self.watch(model, Started(task_id=task_id, token=token), slot, is_new=False)
@@ -135,7 +145,7 @@ class Starter:
         self,
         model: str | None,
         started: Started,
-        slot: object | None,
+        slot: _Slot | None,
         *,
         is_new: bool,
         callback: object = None,
@@ -151,7 +161,7 @@ class Starter:
             is_sure=slot is not None,
         )
         if slot is not None:
-            watch.call_when_done(partial(self._release, slot))
+            watch.call_when_done(slot)
         if isinstance(callback, CallbackUrl):
             callback.follow(watch, self.tracker.look_now)
         return TaskHandle(
@@ -162,9 +172,6 @@ class Starter:
             watch=watch,
         )
 
-    def _release(self, slot: object, watch: Watch) -> None:
-        self.slots.release(slot, _charged(watch.task))
-
 
 @define(eq=False)
 class _Attempt:
@@ -174,7 +181,7 @@ class _Attempt:
     model: str
     keeper: TaskKeeper
     callback: object
-    slot: object = field(factory=object)
+    slot: _Slot
     owns_slot: bool = True
     handle: TaskHandle | None = None
 

@@ -112,6 +112,8 @@ class Pipeline:
                 self.purse.hold(progress.position)
 
     def _ended_by(self, progress: Progress, error: WiroError) -> BatchItem:
+        if isinstance(error, NotFound) and progress.handle is not None:
+            error = _unknown_here(progress, progress.handle, error)
         if isinstance(error, DownloadError):
             progress.files = error.saved
         if isinstance(error, STOPPING) or (isinstance(error, DownloadError) and error.is_disk):
@@ -176,7 +178,7 @@ class Pipeline:
             if handle is None:
                 self.has_left_some = True
                 return None
-            task = await self._end_of(progress, handle)
+            task = await (handle.stop() if self.is_cancelling else handle.wait())
         passing("item.terminal")
         try:
             await self._accept(progress, handle, task)
@@ -195,19 +197,6 @@ class Pipeline:
         )
         passing("item.after_saved")
         return progress.end(None, self.now())
-
-    async def _end_of(self, progress: Progress, handle: TaskHandle) -> Task:
-        try:
-            return await (handle.stop() if self.is_cancelling else handle.wait())
-        except NotFound as error:
-            raise TaskUnreachable(
-                f"{error.message}: the journal has task {clean_words(handle.task_id)} (token "
-                f"{clean_words(handle.token)}) "
-                f"for {progress.request.custom_id!r}, and this service does not know it, or not "
-                "any more. Is it the service that the batch was begun at? The next run asks again",
-                task_id=handle.task_id,
-                token=handle.token,
-            ) from None
 
     async def _accept(self, progress: Progress, handle: TaskHandle, task: Task) -> None:
         """Note a task that has succeeded, and what it cost."""
@@ -390,6 +379,17 @@ def _check_same_task(progress: Progress, task: Task) -> None:
             token=task.token,
             task=task,
         )
+
+
+def _unknown_here(progress: Progress, handle: TaskHandle, error: NotFound) -> TaskUnreachable:
+    return TaskUnreachable(
+        f"{error.message}: the journal has task {clean_words(handle.task_id)} (token "
+        f"{clean_words(handle.token)}) for {progress.request.custom_id!r}, and this service does "
+        "not know it, or not any more. Is it the service that the batch was begun at? The next "
+        "run asks again",
+        task_id=handle.task_id,
+        token=handle.token,
+    )
 
 
 def _from_journal(progress: Progress) -> RunOutcomeUnknown:
