@@ -9,8 +9,9 @@ from typing import Any, Protocol
 
 from benchmarks.figures import CPU_RATIO, LAG_SHARE, REQUESTS, Figures
 
-_NEAR_REQUESTS = 1.5
-_NEAR_LAG = 1.5
+# A label is about as wide as seven requests a task, and of its lines so many fill the picture.
+_LABEL_REQUESTS = 7.0
+_LINES = 32
 
 
 class Measured(Protocol):
@@ -132,11 +133,10 @@ def plot_clients(medians: Mapping[str, Figures], path: Path) -> None:
         x, y = medians[name][REQUESTS], medians[name][LAG_SHARE]
         asked.scatter(x, y, color=_color(name), zorder=2)
     points = {name: (medians[name][REQUESTS], medians[name][LAG_SHARE]) for name in names}
-    for group in neighbours(points):
-        where = points[group[0]]
-        label = "\n".join(group)
+    for name, height in label_heights(points).items():
+        where = (points[name][0], height)
         asked.annotate(
-            label, where, xytext=(6, 0), textcoords="offset points", fontsize=8, va="center"
+            name, where, xytext=(6, 0), textcoords="offset points", fontsize=8, va="center"
         )
     asked.set_yscale("log")
     asked.set_xlim(0, 1.25 * max(medians[name][REQUESTS] for name in names))
@@ -153,18 +153,19 @@ def plot_clients(medians: Mapping[str, Figures], path: Path) -> None:
     _save(figure, path)
 
 
-def neighbours(points: Mapping[str, tuple[float, float]]) -> list[list[str]]:
-    """Put names together whose labels would lie over each other, in a plot with a log axis."""
-    groups: list[list[str]] = []
-    for name, (x, y) in points.items():
-        for group in groups:
-            first_x, first_y = points[group[0]]
-            if abs(x - first_x) < _NEAR_REQUESTS and 1 / _NEAR_LAG < y / first_y < _NEAR_LAG:
-                group.append(name)
-                break
-        else:
-            groups.append([name])
-    return groups
+def label_heights(points: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+    """Where each label stands in a plot with a log axis: at its point, or under another label."""
+    lags = [lag for _, lag in points.values()]
+    line = (max(lags) / min(lags)) ** (1 / _LINES)
+    heights: dict[str, float] = {}
+    for name, (requests, lag) in sorted(points.items(), key=lambda point: -point[1][1]):
+        near = [
+            height
+            for other, height in heights.items()
+            if abs(points[other][0] - requests) < _LABEL_REQUESTS
+        ]
+        heights[name] = min(lag, *(height / line for height in near)) if near else lag
+    return heights
 
 
 def _color(name: str) -> str:

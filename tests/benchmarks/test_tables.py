@@ -3,7 +3,7 @@ import pytest
 from benchmarks.contender import EVERYBODY
 from benchmarks.figures import CPU, FINISHED, LAG, MAKESPAN, TO_IDEAL
 from benchmarks.peers import PEERS
-from benchmarks.plots import neighbours
+from benchmarks.plots import label_heights
 from benchmarks.settings import FLOOR, PROMISES, SETTINGS, Promise, quick
 from benchmarks.tables import figures_table, promises_table, table, write_number
 
@@ -49,9 +49,21 @@ def test_an_arm_that_did_not_finish_says_how_far_it_came() -> None:
     assert lines[3].split("|")[2].strip() == "-"
 
 
-def test_labels_that_would_lie_over_each_other_are_put_together() -> None:
-    points = {"a": (3.0, 0.1), "b": (3.5, 0.11), "c": (3.2, 0.2), "d": (5.0, 0.1), "e": (3.0, 0.09)}
-    assert neighbours(points) == [["a", "b", "e"], ["c"], ["d"]]
+def test_no_label_lies_over_another_and_none_is_higher_than_its_point() -> None:
+    points = {
+        "floor": (3.0, 0.001),
+        "peer": (3.0, 1.0),
+        "same": (2.0, 1.0),
+        "close": (8.5, 0.95),
+        "far": (18.0, 0.99),
+    }
+    heights = label_heights(points)
+    line = 1000 ** (1 / 32)
+    assert heights["peer"] == 1.0
+    assert heights["same"] == pytest.approx(1 / line)
+    assert heights["close"] == pytest.approx(1 / line**2)
+    assert heights["far"] == 0.99
+    assert heights["floor"] == 0.001
 
 
 def test_promises_are_held_against_what_was_measured() -> None:
