@@ -159,12 +159,12 @@ def label_heights(points: Mapping[str, tuple[float, float]]) -> dict[str, float]
     line = (max(lags) / min(lags)) ** (1 / _LINES)
     heights: dict[str, float] = {}
     for name, (requests, lag) in sorted(points.items(), key=lambda point: -point[1][1]):
-        near = [
-            height
+        under = (
+            height / line
             for other, height in heights.items()
             if abs(points[other][0] - requests) < _LABEL_REQUESTS
-        ]
-        heights[name] = min(lag, *(height / line for height in near)) if near else lag
+        )
+        heights[name] = min([lag, *under])
     return heights
 
 
