@@ -23,22 +23,23 @@ def watched(**more: float) -> Watch:
 
 class TestBeat:
     @given(TIMES, WAITS)
-    def test_a_wait_is_moved_by_an_eighth_at_most(self, now: float, wait: float) -> None:
+    def test_a_wait_is_moved_by_a_quarter_at_most(self, now: float, wait: float) -> None:
         due = on_beat(now, wait)
         assert due >= now
-        assert abs(due - (now + wait)) <= wait / 8 + 1e-9 * now
+        assert abs(due - (now + wait)) <= wait / 4 + 1e-9 * now
 
     @given(TIMES, st.lists(st.floats(min_value=1, max_value=2), min_size=200, max_size=200))
-    def test_looks_that_are_due_within_a_second_share_ten_beats(
+    def test_looks_that_are_due_within_a_second_share_five_beats(
         self, now: float, waits: list[float]
     ) -> None:
-        assert len({round(on_beat(now, wait), 6) for wait in waits}) <= 12
+        assert len({round(on_beat(now, wait), 6) for wait in waits}) <= 7
 
     def test_short_waits_fall_on_halves_of_the_long_ones_beats(self) -> None:
         assert on_beat(0.0, 1.01) == pytest.approx(1.0)
-        assert on_beat(0.0, 0.51) == pytest.approx(0.5)
-        assert on_beat(0.0, 0.26) == pytest.approx(0.25)
-        assert on_beat(0.0, 0.13) == pytest.approx(0.125)
+        assert on_beat(0.0, 0.51) == pytest.approx(0.6)
+        assert on_beat(0.0, 0.32) == pytest.approx(0.3)
+        assert on_beat(0.0, 0.16) == pytest.approx(0.15)
+        assert on_beat(0.0, 0.06) == pytest.approx(0.05)
 
 
 class TestStretch:
@@ -85,7 +86,7 @@ class TestStretch:
         for watch in crowd:
             agenda.drop(watch)
         assert agenda.ease(10.0, 1.0)
-        assert agenda.next_due(10.0) == pytest.approx(10.9)
+        assert agenda.next_due(10.0) == pytest.approx(10.8)
         assert not agenda.ease(10.0, 1.0)
 
     def test_a_wait_that_was_not_stretched_is_left_alone(self) -> None:
@@ -123,7 +124,7 @@ class TestPuttingOff:
         for _ in range(2):
             now = agenda.next_due(now)
         assert agenda.next_due(now) == now
-        assert now == pytest.approx(watch.vouched_until, abs=0.06)
+        assert now == pytest.approx(watch.vouched_until, abs=0.11)
 
     def test_one_that_is_due_later_is_not_brought_forward(self) -> None:
         agenda, watch = Agenda(), watched()

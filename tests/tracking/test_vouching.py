@@ -87,7 +87,7 @@ def test_a_look_under_way_goes_on_and_the_next_one_is_put_off() -> None:
         await asyncio.sleep(3.5)
         stage.tracker.vouch(watch, 40.0)
         await watch.wait_done()
-        assert stage.looks() == pytest.approx([3.0, 43.5])
+        assert stage.looks() == pytest.approx([3.0, 43.6])
         await stage.tracker.aclose()
 
     run_virtual(scenario())
@@ -139,7 +139,7 @@ def test_a_page_of_the_list_takes_the_place_of_a_look() -> None:
     run_virtual(scenario())
 
 
-@pytest.mark.parametrize(("trip", "second"), [(1.0, 6.0), (10.0, 14.5)])
+@pytest.mark.parametrize(("trip", "second"), [(1.0, 6.0), (10.0, 14.4)])
 def test_waits_are_counted_from_look_to_look_but_never_left_out(trip: float, second: float) -> None:
     async def script(_: Asked) -> Answer:
         await asyncio.sleep(trip)
