@@ -81,6 +81,11 @@ def _import_all(arm: Arm) -> None:
         for module in pkgutil.walk_packages(package.__path__, "wiro_async."):
             if not module.name.startswith(_APART):
                 import_module(module.name)
+    if "anyio" in sys.modules:  # it imports the most of itself where it is first used
+        anyio = import_module("anyio")
+        anyio.run(anyio.sleep, 0)
+        for name in dir(anyio):
+            getattr(anyio, name)
 
 
 def peak_kilobytes() -> float:

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 import aiohttp
@@ -58,6 +59,7 @@ def make_pool(
     )
 
 
+@cache
 def describe_library() -> str:
     """What the library calls itself before servers: its name, and its version if it is known."""
     try:
