@@ -2,12 +2,12 @@
 
 Rules:
 
-1. Looks fall on a beat: a wait is rounded to the nearest beat, of which it has at least two.
+1. Looks fall on a beat: a wait is rounded to the nearest beat, of which it has at least three.
    Beats are halves, quarters and so on of the longest one, so looks that are due at about the
    same time are due together, and one waking of the event loop serves many of them, and the Runs
    and the files that come of them: in an idle loop that is a good part of what a look costs.
-   Rounding puts as many looks off as it brings forward; with less than two beats a wait
-   it costs requests (`benchmarks.frontier`).
+   Rounding puts as many looks off as it brings forward; with fewer beats a wait it costs
+   requests (`benchmarks.frontier`).
 2. A ceiling of looks a second holds by stretching: where the looks that all waits together
    would come to are more, every new wait is longer by the same factor (`protocol.polling` tells
    why that is best). The sum runs along: a watch that waits adds what it would like a second.
@@ -29,7 +29,7 @@ from attrs import define, field
 from wiro_async.tracking.watch import Watch
 
 _LONGEST_BEAT = 0.2
-_BEATS_A_WAIT = 2
+_BEATS_A_WAIT = 3
 _SHORTEST_WAIT = 1e-4
 # It takes a pass over all that wait: not for every little.
 _EASED = 0.8
