@@ -181,10 +181,20 @@ class _Hand:
                 return record
             await asyncio.sleep(interval)
 
-    async def fetch(self, record: Any, number: int) -> None:  # noqa: ANN401 - JSON
+    async def fetch(self, record: Any) -> bytes:  # noqa: ANN401 - JSON
         async with self.http.get(record["outputs"][0]["url"]) as response:
-            picture = await response.read()
-        (self.job.out / f"{number}.png").write_bytes(picture)
+            return await response.read()
+
+
+class Keeper:
+    """Keeps what comes of a task, as a script would: nothing is flushed, nothing noted."""
+
+    async def note(self, number: int, state: str, **facts: Any) -> None:  # noqa: ANN401 - JSON
+        """Take note of how far a task is."""
+
+    async def keep(self, picture: bytes, path: Path) -> None:
+        """Bring a picture to the disk."""
+        path.write_bytes(picture)  # noqa: ASYNC240 - as a script would
 
 
 def foresee(prompt: str, params: Mapping[str, str], median: float) -> float:
@@ -194,18 +204,23 @@ def foresee(prompt: str, params: Mapping[str, str], median: float) -> float:
     return chance.lognormal(median, _SIGMA, "duration", _WORLD_SEED, model.slug, prompt, seed)
 
 
-async def run_floor(job: Job) -> None:
+async def run_floor(job: Job, keeper: Keeper | None = None) -> None:
     """Know in advance when each task ends."""
+    keeper = keeper or Keeper()
     connector = aiohttp.TCPConnector(limit=_FLOOR_CONNECTIONS)
     async with aiohttp.ClientSession(connector=connector) as http:
         hand = _Hand(job, http)
 
         async def one(number: int, prompt: str, params: Mapping[str, str], leave: Leave) -> str:
+            await keeper.note(number, "intent", prompt=prompt)
             task_id = await hand.start(prompt, params)
+            await keeper.note(number, "submitted", task_id=task_id)
             await asyncio.sleep(foresee(prompt, params, job.median))
             record = await hand.look_until_terminal(task_id, 0.001)
             leave()
-            await hand.fetch(record, number)
+            await keeper.note(number, "terminal", record=record)
+            await keeper.keep(await hand.fetch(record), job.out / f"{number}.png")
+            await keeper.note(number, "saved")
             return task_id
 
         await crowd(job, one)
@@ -220,7 +235,7 @@ async def run_plain(job: Job, interval: float) -> None:
             task_id = await hand.start(prompt, params)
             await asyncio.sleep(interval)
             record = await hand.look_until_terminal(task_id, interval)
-            await hand.fetch(record, number)
+            (job.out / f"{number}.png").write_bytes(await hand.fetch(record))
             return task_id
 
         await crowd(job, one)

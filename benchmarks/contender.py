@@ -22,10 +22,11 @@ from pathlib import Path
 
 from benchmarks.arms import ARMS, Arm, Job
 from benchmarks.backend import Address
+from benchmarks.durable import DURABLE
 from benchmarks.figures import Performance
 from benchmarks.peers import PEERS
 
-EVERYBODY = {**ARMS, **PEERS}
+EVERYBODY = {**ARMS, **DURABLE, **PEERS}
 # An arm that is too busy to notice that its time is over is ended by force, so much later.
 _GRACE_SECONDS = 60.0
 _APART = ("wiro_async.cli", "wiro_async.emulator", "wiro_async.__main__", "wiro_async.pytest")

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from attrs import evolve, frozen
 
 from benchmarks.arms import ARMS
+from benchmarks.durable import DURABLE
 from benchmarks.figures import (
     CPU,
     CPU_RATIO,
@@ -99,7 +100,7 @@ SETTINGS: Mapping[str, Setting] = {
         tasks=1_000,
         in_flight=100,
         median=1e-6,
-        arms=(FLOOR, _LOOKS, "wiro_async, looks, journal", *PEERS),
+        arms=(FLOOR, *DURABLE, _LOOKS, "wiro_async, looks, journal", *PEERS),
         columns=(MAKESPAN, REQUESTS, CPU, CPU_RATIO),
     ),
     "many": Setting(

@@ -6,8 +6,11 @@ from typing import Any
 import aiohttp
 import pytest
 
-from benchmarks.arms import ARMS, Job, Leave, crowd, foresee, prompt_of
+from benchmarks.arms import Job, Leave, crowd, foresee, prompt_of
+from benchmarks.contender import EVERYBODY
 from benchmarks.peer_service import PeerService
+from wiro_async.batch.journal.states import State
+from wiro_async.batch.journal.writer import open_journal
 from wiro_async.emulator import Emulator
 
 
@@ -78,14 +81,21 @@ async def test_a_file_of_prompts_is_run_with_its_parameters(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("name", "looks"), [("floor", 1), ("plain aiohttp, 0.5 s", 1), ("wiro_async, looks alone", 0)]
+    ("name", "looks"),
+    [
+        ("floor", 1),
+        ("floor, flushed", 1),
+        ("floor, flushed, journal", 1),
+        ("plain aiohttp, 0.5 s", 1),
+        ("wiro_async, looks alone", 0),
+    ],
 )
 async def test_an_arm_runs_every_task_and_has_its_file(
     tmp_path: Path, name: str, looks: int
 ) -> None:
     async with Emulator(median_seconds=0.02, picture_pixels=0) as emulator:
         job = job_of(emulator.base_url, tmp_path)
-        await ARMS[name].run(job)
+        await EVERYBODY[name].run(job)
         books = emulator.books
     assert {task_id for task_id, _ in job.ended} == books.tasks.keys()
     assert books.most_in_flight <= 2
@@ -96,13 +106,26 @@ async def test_an_arm_runs_every_task_and_has_its_file(
         assert books.requests["Task/Detail"] == 5 * looks
 
 
+async def test_the_durable_floor_has_each_task_in_its_journal(tmp_path: Path) -> None:
+    async with Emulator(median_seconds=0.02, picture_pixels=0) as emulator:
+        await EVERYBODY["floor, flushed, journal"].run(job_of(emulator.base_url, tmp_path))
+        names = frozenset(emulator.books.tasks)
+    journal = await open_journal(tmp_path / "batch.sqlite")
+    try:
+        assert journal.totals.counts == {State.SAVED: 5}
+        assert journal.totals.spent > 0
+        assert await journal.knows(names) == names
+    finally:
+        await journal.aclose()
+
+
 async def test_the_floor_knows_how_long_each_task_takes(tmp_path: Path) -> None:
     file = tmp_path / "prompts.csv"
     file.write_text("custom_id,prompt,seed\na,a lighthouse,7\nb,a ship,8\n")
     async with Emulator(median_seconds=0.02, picture_pixels=0) as emulator:
         job = job_of(emulator.base_url, tmp_path)
         job.file = file
-        await ARMS["floor"].run(job)
+        await EVERYBODY["floor"].run(job)
         durations = {task.prompt: task.duration for task in emulator.books.tasks.values()}
     known = {prompt: foresee(prompt, params, job.median) for prompt, params in job.settings()}
     assert known == durations
@@ -111,7 +134,7 @@ async def test_the_floor_knows_how_long_each_task_takes(tmp_path: Path) -> None:
 async def test_the_peers_meet_the_tasks_that_the_emulator_has(tmp_path: Path) -> None:
     prompt = prompt_of(0)
     async with Emulator(median_seconds=0.02, picture_pixels=0) as emulator:
-        await ARMS["floor"].run(job_of(emulator.base_url, tmp_path, tasks=1))
+        await EVERYBODY["floor"].run(job_of(emulator.base_url, tmp_path, tasks=1))
         [ours] = emulator.books.tasks.values()
     async with (
         PeerService(median_seconds=0.02) as service,
