@@ -40,7 +40,7 @@ async def test_a_page_in_place_of_a_picture_is_a_try_that_broke(
     async with desk(tmp_path / "never", answering(answer)) as at:
         with pytest.raises(DownloadError, match=f"{reason} came in place of it"):
             await at.save()
-        assert len(at.cdn.requests) == POLICY.max_attempts
+        assert len(at.cdn.requests) == POLICY.max_download_attempts
         assert at.names() == []
 
 

@@ -45,7 +45,9 @@ async def scene(faults: Sequence[Fault]) -> AsyncIterator[Scene]:
             base_url=emulator.base_url,
             max_looks_per_second=2000,
             poll_schedule=PollSchedule().faster(SPEED),
-            retry_policy=RetryPolicy(max_attempts=3, base_seconds=0.001, cap_seconds=0.001),
+            retry_policy=RetryPolicy(
+                max_attempts=3, max_download_attempts=3, base_seconds=0.001, cap_seconds=0.001
+            ),
             silence_timeout_seconds=0.2,
         ) as session,
     ):

@@ -99,7 +99,7 @@ async def test_a_body_without_an_end_is_left_where_the_record_says_that_it_ends(
     async with desk(tmp_path, behave) as at:
         with pytest.raises(DownloadError, match="bytes came, the task's record says 2000"):
             await at.save(at.output(size=2000))
-        assert len(at.cdn.requests) == POLICY.max_attempts
+        assert len(at.cdn.requests) == POLICY.max_download_attempts
 
 
 async def test_a_file_that_is_announced_as_too_large_is_not_waited_for(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ ODD_ACTS = st.builds(
     st.sampled_from(ODDITIES),
 )
 TAGS = [*[('"1"', '"2"')] * 3, (None, None), ('W/"1"', 'W/"1"'), ('"1"', None)]
-PATIENT = RetryPolicy(max_attempts=4, base_seconds=0.0, cap_seconds=0.0)
+PATIENT = RetryPolicy(max_attempts=4, max_download_attempts=4, base_seconds=0.0, cap_seconds=0.0)
 
 
 @settings(deadline=None, max_examples=300)

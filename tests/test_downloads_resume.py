@@ -196,7 +196,7 @@ async def test_tries_that_bring_something_new_are_not_counted(tmp_path: Path) ->
     steps = [*range(0, len(BODY), 100), len(BODY)]
     answers = [cut(http(ETag=TAG), 100)]
     answers += [cut(part(start, len(BODY)), 100) for start in steps[1:-1]]
-    assert len(answers) > 2 * POLICY.max_attempts
+    assert len(answers) > 2 * POLICY.max_download_attempts
     async with desk(tmp_path, one_at_a_time(*answers)) as at:
         (saved,) = await at.save()
         assert saved.path.read_bytes() == BODY
@@ -218,4 +218,4 @@ async def test_tries_that_come_no_further_are_counted(tmp_path: Path) -> None:
     async with desk(tmp_path, one_at_a_time(*answers)) as at:
         with pytest.raises(DownloadError):
             await at.save()
-        assert len(at.cdn.requests) == POLICY.max_attempts
+        assert len(at.cdn.requests) == POLICY.max_download_attempts

@@ -37,6 +37,7 @@ def make_session(canary: Canary, base_url: str, **options: object) -> WiroSessio
         "poll_schedule": PollSchedule().faster(SPEED),
         "retry_policy": RetryPolicy(
             max_attempts=2,
+            max_download_attempts=2,
             max_failed_looks=3,
             base_seconds=0.01,
             cap_seconds=0.05,

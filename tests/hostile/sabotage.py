@@ -140,7 +140,11 @@ _UNCHECKED: Patches = {
 SABOTAGES: Mapping[str, Patches] = {
     "nothing is repeated": {
         "tests.hostile.scene._POLICY": evolve(
-            scene._POLICY, max_attempts=1, max_failed_looks=1, max_rate_limited=1
+            scene._POLICY,
+            max_attempts=1,
+            max_download_attempts=1,
+            max_failed_looks=1,
+            max_rate_limited=1,
         )
     },
     "everything is repeated": {_REPEATABLE: _is_anything},
@@ -183,7 +187,9 @@ SABOTAGES: Mapping[str, Patches] = {
     },
     "no fresh url is asked for": {
         "wiro_async.downloads.errands.Errand.renew": _do_not_ask,
-        "tests.hostile.scene._POLICY": evolve(scene._POLICY, max_attempts=1),
+        "tests.hostile.scene._POLICY": evolve(
+            scene._POLICY, max_attempts=1, max_download_attempts=1
+        ),
     },
     "one lost file is the end": {
         "wiro_async.downloads.downloader.Downloader._save": _save_no_more(Downloader._save)

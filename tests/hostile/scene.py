@@ -30,6 +30,7 @@ from wiro_async.session import WiroSession
 PICTURES = "out"
 _POLICY = RetryPolicy(
     max_attempts=4,
+    max_download_attempts=4,
     max_rate_limited=4,
     max_failed_looks=4,
     base_seconds=0.01,

@@ -146,7 +146,13 @@ def test_an_outage_costs_a_hundred_repeats_and_no_more() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *(("max_attempts", 0), ("max_failed_looks", 0), ("max_rate_limited", -1), ("budget", -1)),
+        *(
+            ("max_attempts", 0),
+            ("max_download_attempts", 0),
+            ("max_failed_looks", 0),
+            ("max_rate_limited", -1),
+            ("budget", -1),
+        ),
         *(("base_seconds", -0.5), ("cap_seconds", -1.0), ("max_pause_seconds", math.inf)),
         ("max_outage_seconds", math.nan),
     ],

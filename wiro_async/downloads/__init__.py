@@ -11,12 +11,13 @@ Rules:
    taken: nothing is written through it. (That the directory is one is its owner's choice.)
 3. What breaks on the way is gone on with where that is safe, and asked for from the start where
    it is not (`protocol.ranges`, after RFC 9110). The task is paid, so a try that brought new
-   bytes counts as none; a server that brings nothing new has the session's patience, and no
-   server more than a hundred tries. Silence ends a try, the time that it takes does not.
+   bytes counts as none; of those that bring nothing new there are as many in a row as
+   `RetryPolicy.max_download_attempts` says, and never more than a hundred in all. Silence ends a
+   try, the time that it takes does not.
 4. A url that is refused has mostly expired (wiro-api facts, "Outputs"): the task's record is
    asked for once more, and the url that it has then is tried. A 404 is asked for again after
-   that as well, since a file just made may not be everywhere yet; 410 and the others are not
-   (RFC 9110, 15.5.5, 15.5.11). Then the output is unavailable, and that is told with all names.
+   that as well (`RetryPolicy.max_attempts`), since a file just made may not be everywhere yet;
+   410 and the others are not (RFC 9110, 15.5.5, 15.5.11). Then the output is unavailable, and that is told with all names.
 5. What comes has to be the file: neither a page (`protocol.filetypes`), nor encoded, nor empty
    unless the record says so, nor larger than the session takes. Bytes of another type than the
    name are kept, and the name's extension is corrected.

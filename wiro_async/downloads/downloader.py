@@ -154,9 +154,9 @@ class Downloader:
             if not errand.is_renewed and await errand.renew():
                 return 0.0
             may_come = fault.http_status == HTTPStatus.NOT_FOUND and not errand.is_gone
-            if patience.is_over or not may_come:
+            if patience.is_over(is_refused=True) or not may_come:
                 raise errand.unavailable(str(fault))
-        elif fault.is_final or patience.is_over:
+        elif fault.is_final or patience.is_over(is_refused=False):
             raise errand.unsaved(str(fault))
         return self._pause(errand, fault, patience)
 

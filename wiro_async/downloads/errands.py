@@ -170,7 +170,8 @@ class Patience:
         self.failures = 1 if size_bytes > self._best_bytes else self.failures + 1
         self._best_bytes = max(self._best_bytes, size_bytes)
 
-    @property
-    def is_over(self) -> bool:
-        """Whether it is time to give up."""
-        return self.failures >= self.policy.max_attempts or self.tries >= _MOST_TRIES
+    def is_over(self, *, is_refused: bool) -> bool:
+        """Whether it is time to give up; sooner on what the server says that it does not have."""
+        policy = self.policy
+        most = policy.max_attempts if is_refused else policy.max_download_attempts
+        return self.failures >= most or self.tries >= _MOST_TRIES

@@ -20,6 +20,8 @@ Rules:
 6. A look at a task is never given up for want of a token, since the task is paid. With one it is
    repeated soon; without one it is taken again when it would have been anyway, and so costs
    nothing extra. What happens while nobody is answered is told by `protocol.outage`.
+7. An output is paid as well, and asked for more patiently than what can be asked again later: for
+   about a minute, so that a short disturbance of the CDN costs time alone.
 """
 
 from __future__ import annotations
@@ -50,6 +52,7 @@ class RetryPolicy:
 
     Attributes:
         max_attempts: attempts of one request, the first included.
+        max_download_attempts: tries at one output in a row that bring nothing new of it.
         max_rate_limited: how many 429s in a row one request bears.
         max_failed_looks: looks at one task that may fail in a row, while the service answers
             others, before it is given up.
@@ -63,6 +66,7 @@ class RetryPolicy:
     """
 
     max_attempts: int = 5
+    max_download_attempts: int = 10
     max_rate_limited: int = 20
     max_failed_looks: int = 15
     max_outage_seconds: float = 600.0
@@ -74,6 +78,7 @@ class RetryPolicy:
     def __attrs_post_init__(self) -> None:
         checks = {
             "max_attempts": 1,
+            "max_download_attempts": 1,
             "max_rate_limited": 0,
             "max_failed_looks": 1,
             "max_outage_seconds": 0,
