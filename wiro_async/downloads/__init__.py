@@ -17,7 +17,8 @@ Rules:
 4. A url that is refused has mostly expired (wiro-api facts, "Outputs"): the task's record is
    asked for once more, and the url that it has then is tried. A 404 is asked for again after
    that as well (`RetryPolicy.max_attempts`), since a file just made may not be everywhere yet;
-   410 and the others are not (RFC 9110, 15.5.5, 15.5.11). Then the output is unavailable, and that is told with all names.
+   410 and the others are not (RFC 9110, 15.5.5, 15.5.11). Then the output is unavailable, and
+   that is told with all names.
 5. What comes has to be the file: neither a page (`protocol.filetypes`), nor encoded, nor empty
    unless the record says so, nor larger than the session takes. Bytes of another type than the
    name are kept, and the name's extension is corrected.
