@@ -240,9 +240,9 @@ def test_nothing_stays_of_a_run_whose_answer_was_lost(use: Use, loss: Loss) -> N
 
 
 def test_what_the_librarys_own_lines_allocate_is_freed() -> None:
-    """Also what no object of the session leads to: a global, a cache."""
+    """Also what no object of the session leads to: a global, a cache that is never full."""
     with tracing() as measure:
-        use = growth(await_it, make_world(), few=100, many=300, gauges=[measure])
+        use = growth(await_it, make_world(), few=300, many=900, gauges=[measure])
         assert run_virtual(use) == []
 
 
