@@ -49,8 +49,8 @@ class Process:
             found = self._more.wait_for(lambda: re.search(pattern, self.said), timeout=15)
         assert found, self.said
 
-    def end(self) -> int:
-        code = self.popen.wait(timeout=20)
+    def end(self, timeout_seconds: float = 20) -> int:
+        code = self.popen.wait(timeout_seconds)
         self._reader.join(10)
         return code
 
