@@ -178,7 +178,7 @@ def test_a_service_that_goes_away_for_good_ends_it(tmp_path: Path) -> None:
         with emulating(median_seconds=20.0) as emulator:
             process = stack.enter_context(running(tmp_path, emulator, IMPATIENT))
             wait_for_tasks(emulator, 8)
-        # Now and then a Run is on the wire when the service goes, and looked for half a minute.
+        # A Run may be on the wire when the service goes; it is looked for, for half a minute.
         assert process.end(60) == 1
     check_told_once(process, "could not be reached")
     known = [line["status"] for line in lines(tmp_path / "out", "errors.jsonl")]
