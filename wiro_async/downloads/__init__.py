@@ -11,9 +11,9 @@ Rules:
    taken: nothing is written through it. (That the directory is one is its owner's choice.)
 3. What breaks on the way is gone on with where that is safe, and asked for from the start where
    it is not (`protocol.ranges`, after RFC 9110). The task is paid, so a try that brought new
-   bytes counts as none; of those that bring nothing new there are as many in a row as
-   `RetryPolicy.max_download_attempts` says, and never more than a hundred in all. Silence ends a
-   try, the time that it takes does not.
+   bytes counts as none. It ends after as many in a row that bring nothing new as
+   `RetryPolicy.max_download_attempts` says, and after a hundred tries whatever they bring. Silence
+   ends a try, the time that it takes does not.
 4. A url that is refused has mostly expired (wiro-api facts, "Outputs"): the task's record is
    asked for once more, and the url that it has then is tried. A 404 is asked for again after
    that as well (`RetryPolicy.max_attempts`), since a file just made may not be everywhere yet;

@@ -51,7 +51,8 @@ class RetryPolicy:
     """How often and how patiently a session repeats what may be repeated.
 
     Attributes:
-        max_attempts: attempts of one request, the first included.
+        max_attempts: attempts of one request, the first included; also at an output that is
+            not found (404).
         max_download_attempts: tries at one output in a row that bring nothing new of it.
         max_rate_limited: how many 429s in a row one request bears.
         max_failed_looks: looks at one task that may fail in a row, while the service answers
