@@ -87,9 +87,10 @@ class Signature:
         return {
             "x-api-key": key,
             "x-nonce": str(self._nonce),
-            "x-signature": hmac.digest(
+            # Not `hmac.digest`: for so short a message it is slower, and lets other threads in.
+            "x-signature": hmac.new(
                 key.encode(), f"{secret}{self._nonce}".encode(), "sha256"
-            ).hex(),
+            ).hexdigest(),
         }
 
 
