@@ -36,10 +36,11 @@ from pathlib import Path
 
 from attrs import define, evolve, field
 
-from benchmarks.arms import Job
+from benchmarks.arms import EVERYBODY
 from benchmarks.backend import Kind, backend
-from benchmarks.contender import EVERYBODY, call, is_installed
+from benchmarks.contender import call, is_installed
 from benchmarks.figures import FINISHED, Figures, judge, medians, with_ratio
+from benchmarks.jobs import Job
 from benchmarks.peer_service import MODEL
 from benchmarks.settings import FLOOR, PROMISES, SETTINGS, Setting, quick
 from benchmarks.tables import figures_table, promises_table

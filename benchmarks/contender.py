@@ -20,13 +20,11 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-from benchmarks.arms import ARMS, Arm, Job
+from benchmarks.arms import EVERYBODY
 from benchmarks.backend import Address
-from benchmarks.durable import DURABLE
 from benchmarks.figures import Performance
-from benchmarks.peers import PEERS
+from benchmarks.jobs import Arm, Job
 
-EVERYBODY = {**ARMS, **DURABLE, **PEERS}
 # An arm that is too busy to notice that its time is over is ended by force, so much later.
 _GRACE_SECONDS = 60.0
 _APART = ("wiro_async.cli", "wiro_async.emulator", "wiro_async.__main__", "wiro_async.pytest")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from benchmarks.arms import Arm, Job, Leave, crowd
+from benchmarks.jobs import Arm, Job, Leave, crowd
 
 
 async def _fetch(http: Any, url: str, job: Job, number: int) -> None:  # noqa: ANN401 - httpx's

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from attrs import evolve, frozen
 
 from benchmarks.arms import ARMS
-from benchmarks.durable import DURABLE
 from benchmarks.figures import (
     CPU,
     CPU_RATIO,
@@ -32,6 +31,7 @@ _LOOKS, _SWEEPS, _PUSH = (
     "wiro_async, with push",
 )
 _OURS = tuple(name for name in ARMS if name.startswith("wiro_async,"))
+_BURDENED = ("floor, flushed", "floor, flushed, journal", "floor, duties")
 _PLAIN = ("plain aiohttp, 0.5 s", "plain aiohttp, 3 s")
 _SPEED = (MAKESPAN, TO_IDEAL, REQUESTS, LAG_MEDIAN, LAG, LAG_SHARE, CPU, CPU_RATIO)
 
@@ -93,14 +93,14 @@ SETTINGS: Mapping[str, Setting] = {
         tasks=500,
         in_flight=100,
         median=2.0,
-        arms=(FLOOR, *_PLAIN, *_OURS, *PEERS),
+        arms=(FLOOR, "floor, looks", *_PLAIN, *_OURS, *PEERS),
     ),
     "hot": Setting(
         title="every task is complete at once",
         tasks=1_000,
         in_flight=100,
         median=1e-6,
-        arms=(FLOOR, *DURABLE, _LOOKS, "wiro_async, looks, journal", *PEERS),
+        arms=(FLOOR, *_BURDENED, _LOOKS, "wiro_async, looks, journal", *PEERS),
         columns=(MAKESPAN, REQUESTS, CPU, CPU_RATIO),
     ),
     "many": Setting(

@@ -1,13 +1,16 @@
 import asyncio
+import json
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
-from benchmarks.arms import Job, Leave, crowd, foresee, prompt_of
-from benchmarks.contender import EVERYBODY
+from benchmarks.arms import EVERYBODY
+from benchmarks.by_hand import foresee
+from benchmarks.jobs import Job, Leave, crowd, prompt_of
 from benchmarks.peer_service import PeerService
 from wiro_async.batch.journal.states import State
 from wiro_async.batch.journal.writer import open_journal
@@ -86,6 +89,8 @@ async def test_a_file_of_prompts_is_run_with_its_parameters(tmp_path: Path) -> N
         ("floor", 1),
         ("floor, flushed", 1),
         ("floor, flushed, journal", 1),
+        ("floor, duties", 1),
+        ("floor, looks", 0),
         ("plain aiohttp, 0.5 s", 1),
         ("wiro_async, looks alone", 0),
     ],
@@ -117,6 +122,32 @@ async def test_the_durable_floor_has_each_task_in_its_journal(tmp_path: Path) ->
         assert await journal.knows(names) == names
     finally:
         await journal.aclose()
+
+
+async def test_the_floor_with_duties_has_a_line_for_each_task(tmp_path: Path) -> None:
+    async with Emulator(median_seconds=0.02, picture_pixels=0) as emulator:
+        await EVERYBODY["floor, duties"].run(job_of(emulator.base_url, tmp_path))
+        names = {*emulator.books.tasks}
+    lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    assert {line["task_id"] for line in lines} == names
+    for line in lines:
+        content = (tmp_path / f"{line['custom_id']}.png").read_bytes()
+        assert (line["size"], line["sha256"]) == (len(content), sha256(content).hexdigest())
+        assert float(line["cost"]) > 0
+        assert len(line["outputs"]) == 1
+
+
+async def test_the_floor_that_looks_foresees_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.by_hand.foresee", None)
+    async with Emulator(median_seconds=0.5, picture_pixels=0) as emulator:
+        job = job_of(emulator.base_url, tmp_path, tasks=2)
+        job.median = 0.5
+        await EVERYBODY["floor, looks"].run(job)
+        looks = emulator.books.requests["Task/Detail"]
+    assert len(job.ended) == 2
+    assert looks > 4
 
 
 async def test_the_floor_knows_how_long_each_task_takes(tmp_path: Path) -> None:

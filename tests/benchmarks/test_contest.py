@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.arms import Arm, Job
 from benchmarks.backend import Address, read_account
 from benchmarks.contender import call, contend, is_installed
 from benchmarks.figures import Booked
+from benchmarks.jobs import Arm, Job
 
 
 def job_of(out: Path, base_url: str = "http://127.0.0.1:9/v1") -> Job:

@@ -1,6 +1,6 @@
 import pytest
 
-from benchmarks.contender import EVERYBODY
+from benchmarks.arms import EVERYBODY
 from benchmarks.figures import CPU, FINISHED, LAG, MAKESPAN, TO_IDEAL
 from benchmarks.peers import PEERS
 from benchmarks.plots import label_heights
