@@ -1,15 +1,15 @@
 """The floor, with duties that a client has: how much of its CPU they take.
 
-Still it foresees each end, meets no fault, and knows what the service is going to say. But each of
-these arms does one thing that cannot be left out, with the least that it takes:
+Still it meets no fault, and knows what the service is going to say. But each of these arms does
+what cannot be left out, with the least that it takes:
 
 * **flushed**: the files are on the disk, and named without overwriting another;
 * **journal**: each step is on the disk before the next one begins;
 * **duties**: flushed, and a Run that nobody's cancellation tears off, with aiohttp's own word on
   whether it went out; every request bounded in time; records as typed values; no output fetched
   from where none may lie; a line of the results for each task;
-* **looks**: flushed, and an end that is not foreseen, but looked for; when that is best it is told
-  by the distribution of the durations, which no client knows.
+* **looks**: an end is not foreseen, but looked for. When that is best the distribution of the
+  durations tells, which no client knows.
 
 A client that loses nothing has all of them, and one that meets faults has more.
 """
@@ -29,8 +29,8 @@ from typing import Any, Self, TextIO
 import aiohttp
 from attrs import define, field
 
-from benchmarks.by_hand import SIGMA, Hand, Keeper, foreseen, run_by_hand
-from benchmarks.jobs import Arm, Job
+from benchmarks.by_hand import SIGMA, Hand, Keeper, Waits, foreseen, run_by_hand
+from benchmarks.jobs import Arm, Job, Run
 from benchmarks.peer_service import MODEL
 from wiro_async.batch.journal.states import State
 from wiro_async.batch.journal.writer import FileJournal, open_journal
@@ -198,15 +198,15 @@ async def run_with_journal(job: Job) -> None:
         await journal.aclose()
 
 
-async def run_with_duties(job: Job) -> None:
+async def run_with_duties(job: Job, waits: Waits) -> None:
     """Flush what is saved, and be careful with what is paid for."""
     with (job.out / "results.jsonl").open("a") as lines:
         async with _CarefulHand.open(job) as hand:
-            await run_by_hand(hand, _Listing(lines), foreseen(job))
+            await run_by_hand(hand, _Listing(lines), waits)
 
 
-async def run_looking(job: Job) -> None:
-    """Flush what is saved, and look for the ends as is best for the durations there are."""
+def looked_for(job: Job) -> Waits:
+    """Look for the ends as is best for the durations that there are."""
     clock = asyncio.get_running_loop().time
     durations = Durations(median_seconds=job.median, spread=SIGMA, tail_index=TAIL_INDEX)
     schedule = learned_schedule(durations)
@@ -218,15 +218,14 @@ async def run_looking(job: Job) -> None:
             wait = schedule.wait_seconds(now - made, random.random())  # noqa: S311 - no secret
             yield on_beat(now, wait) - now
 
-    async with Hand.open(job) as hand:
-        await run_by_hand(hand, _Flushing(), waits)
+    return waits
 
 
-_BURDENED = {
+_BURDENED: Mapping[str, Run] = {
     "floor, flushed": run_flushed,
     "floor, flushed, journal": run_with_journal,
-    "floor, duties": run_with_duties,
-    "floor, looks": run_looking,
+    "floor, duties": lambda job: run_with_duties(job, foreseen(job)),
+    "floor, duties, looks": lambda job: run_with_duties(job, looked_for(job)),
 }
 DUTIES: Mapping[str, Arm] = {
     name: Arm(run=run, package="wiro-async", modules=("wiro_async",))

@@ -93,7 +93,7 @@ SETTINGS: Mapping[str, Setting] = {
         tasks=500,
         in_flight=100,
         median=2.0,
-        arms=(FLOOR, "floor, looks", *_PLAIN, *_OURS, *PEERS),
+        arms=(FLOOR, "floor, duties, looks", *_PLAIN, *_OURS, *PEERS),
     ),
     "hot": Setting(
         title="every task is complete at once",

@@ -90,7 +90,7 @@ async def test_a_file_of_prompts_is_run_with_its_parameters(tmp_path: Path) -> N
         ("floor, flushed", 1),
         ("floor, flushed, journal", 1),
         ("floor, duties", 1),
-        ("floor, looks", 0),
+        ("floor, duties, looks", 0),
         ("plain aiohttp, 0.5 s", 1),
         ("wiro_async, looks alone", 0),
     ],
@@ -144,7 +144,7 @@ async def test_the_floor_that_looks_foresees_nothing(
     async with Emulator(median_seconds=0.5, picture_pixels=0) as emulator:
         job = job_of(emulator.base_url, tmp_path, tasks=2)
         job.median = 0.5
-        await EVERYBODY["floor, looks"].run(job)
+        await EVERYBODY["floor, duties, looks"].run(job)
         looks = emulator.books.requests["Task/Detail"]
     assert len(job.ended) == 2
     assert looks > 4
