@@ -169,7 +169,7 @@ def label_heights(points: Mapping[str, tuple[float, float]]) -> dict[str, float]
 
 
 def _color(name: str) -> str:
-    if name == "floor" or name.startswith("plain"):
+    if name.startswith(("floor", "plain")):
         return "tab:gray"
     return "tab:blue" if name.startswith("wiro") else "tab:orange"
 
