@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.batch.source_cases import UNKNOWN, write_file
 from wiro_async.batch.requests import SourceOptions
 from wiro_async.batch.sources import read_requests
+from wiro_async.catalog import RUN_PARAMETERS
 
 SAME_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 OPTIONS = SourceOptions(model=UNKNOWN)
@@ -64,6 +65,8 @@ def test_txt(tmp_path: Path, lines: list[str]) -> None:
     assert [one.params["prompt"] for one in read_requests(path, OPTIONS)] == lines
 
 
+# Of any name but those of every Run, which have values of their own.
+NAMES = st.text(CHARACTERS, min_size=1).filter(lambda name: name not in RUN_PARAMETERS)
 VALUES = (
     st.booleans()
     | st.integers()
@@ -75,7 +78,7 @@ VALUES = (
 @pytest.mark.parametrize("ensure_ascii", [True, False])
 @SAME_FOLDER
 @given(
-    params=st.dictionaries(st.text(CHARACTERS, min_size=1), VALUES),
+    params=st.dictionaries(NAMES, VALUES),
     metadata=st.dictionaries(st.text(CHARACTERS), VALUES | st.lists(VALUES)),
     prompt=prompts(CHARACTERS),
 )
