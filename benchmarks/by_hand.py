@@ -26,7 +26,7 @@ from wiro_async.emulator import chance
 from wiro_async.emulator.catalog import CATALOG
 
 KEY, SECRET = "emulator-key", "emulator-secret"
-TERMINAL = {"task_postprocess_end", "task_cancel", "task_error"}
+_TERMINAL = {"task_postprocess_end", "task_cancel", "task_error"}
 # The emulator's own default.
 SIGMA = 0.5
 _WORLD_SEED = 0
@@ -119,7 +119,7 @@ async def _see_end(hand: Hand, task_id: str, waits: Iterator[float]) -> Any:  # 
     while True:
         await asyncio.sleep(next(waits))
         record = await hand.look(task_id)
-        if record["status"] in TERMINAL:
+        if record["status"] in _TERMINAL:
             return record
 
 
