@@ -11,7 +11,9 @@ what cannot be left out, with the least that it takes:
 * **looks**: an end is not foreseen, but looked for. When that is best the distribution of the
   durations tells, which no client knows.
 
-A client that loses nothing has all of them, and one that meets faults has more.
+What comes to the disk, the converter of records, the check of addresses and the schedule are this
+library's own; the rest is written by hand. A client that loses nothing has all of them, and one that
+meets faults has more.
 """
 
 from __future__ import annotations
