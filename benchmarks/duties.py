@@ -12,8 +12,8 @@ what cannot be left out, with the least that it takes:
   durations tells, which no client knows.
 
 What comes to the disk, the converter of records, the check of addresses and the schedule are this
-library's own; the rest is written by hand. A client that loses nothing has all of them, and one that
-meets faults has more.
+library's own; the rest is written by hand. A client that loses nothing has all of these duties, and
+one that meets faults has more.
 """
 
 from __future__ import annotations
