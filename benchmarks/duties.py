@@ -23,7 +23,6 @@ import json
 import random
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
-from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self, TextIO
@@ -60,10 +59,14 @@ class _Flushing(Keeper):
 
     async def keep(self, picture: bytes, path: Path) -> None:
         """Have it on the disk before this returns."""
+        await self._flush(picture, path)
+
+    async def _flush(self, picture: bytes, path: Path) -> PartFile:
         part = PartFile(path)
         part.begin(Source())
         part.take(picture)
         await self._flusher.put_in_place(part, path)
+        return part
 
 
 @define
@@ -115,8 +118,8 @@ class _Listing(_Flushing):
 
     async def keep(self, picture: bytes, path: Path) -> None:
         """Have it on the disk before this returns."""
-        await super().keep(picture, path)
-        self._facts[int(path.stem)] |= {"size": len(picture), "sha256": sha256(picture).hexdigest()}
+        part = await self._flush(picture, path)
+        self._facts[int(path.stem)] |= {"size": part.size_bytes, "sha256": part.digest}
 
 
 @define
