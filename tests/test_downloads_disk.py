@@ -6,6 +6,7 @@ import asyncio
 import errno
 import hashlib
 import os
+import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -300,6 +301,51 @@ async def test_where_a_folder_cannot_be_opened_its_files_are_saved_all_the_same(
         return opened(path, *arguments)  # type: ignore[arg-type] # handed on as it came
 
     monkeypatch.setattr(os, "open", refuse_folders)
+    async with desk(tmp_path, answering(http())) as at:
+        (saved,) = await at.save()
+    assert saved.path.read_bytes() == BODY
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS])
+async def test_a_directory_that_cannot_be_flushed_costs_no_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    flush = os.fsync
+
+    def refuse_directories(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse_directories)
+    async with desk(tmp_path, answering(http())) as at:
+        (saved,) = await at.save()
+    assert saved.path.read_bytes() == BODY
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+async def test_a_directory_whose_disk_fails_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    flush = os.fsync
+
+    def fail_directories(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail_directories)
+    async with desk(tmp_path, answering(http())) as at:
+        with pytest.raises(DownloadError) as caught:
+            await at.save()
+    assert caught.value.is_disk
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP])
+async def test_a_file_system_without_rights_costs_no_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr(os, "fchmod", raising(OSError(number, os.strerror(number))))
     async with desk(tmp_path, answering(http())) as at:
         (saved,) = await at.save()
     assert saved.path.read_bytes() == BODY

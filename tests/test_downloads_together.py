@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import threading
+from collections.abc import Coroutine
 from pathlib import Path
 from unittest import mock
 
@@ -124,6 +125,34 @@ async def test_who_comes_while_the_thread_is_busy_goes_with_the_next_hop(
     go_on.set()
     assert await first == path
     assert await rest == [tmp_path / name for name in NAMES]
+
+
+async def test_eager_tasks_do_not_stop_later_downloads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_first_step(
+        work: Coroutine[object, object, None], **_: object
+    ) -> asyncio.Future[None] | asyncio.Task[None]:
+        """Like a task of `asyncio.eager_task_factory`, which Python 3.11 does not have."""
+        try:
+            work.send(None)
+        except StopIteration:
+            done = asyncio.get_running_loop().create_future()
+            done.set_result(None)
+            return done
+        raise AssertionError("it was to end in its first step")
+
+    broken = RuntimeError("can't start new thread")
+    with monkeypatch.context() as patched:
+        patched.setattr(anyio.to_thread, "run_sync", raising(broken))
+        patched.setattr(asyncio, "create_task", run_first_step)
+        flusher = Flusher()
+        first = flusher.put_in_place(part_of(tmp_path / "a.png"), tmp_path / "a.png")
+        with pytest.raises(RuntimeError, match="new thread"):
+            await first
+    async with asyncio.timeout(5):
+        path = await flusher.put_in_place(part_of(tmp_path / "b.png"), tmp_path / "b.png")
+    assert path.read_text() == "b.png"
 
 
 async def test_where_there_is_no_thread_to_be_had_everybody_hears_of_it(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
 import sys
 from pathlib import Path
@@ -91,6 +92,8 @@ OPTIONS = {
     "--param seed": "--param 'seed' cannot be read: write --param NAME=VALUE",
     "--param =1": "--param '=1' cannot be read",
     "--param seed=1 -p seed=2": "--param gives 'seed' twice",
+    "--param seed=1 -p 'seed =2'": "--param gives 'seed' twice",
+    "--column seed=a --column ' seed=b'": "--column gives 'seed' twice",
     "--column seed": "--column 'seed' cannot be read: write --column NAME=VALUE",
     "--format xml": "--format is 'xml': it is one of csv, tsv, txt, jsonl",
     "--fault": "--fault",
@@ -152,7 +155,7 @@ def test_an_option_that_cannot_work(
 ) -> None:
     (tmp_path / "p.csv").write_text(GOOD)
     before = set(tmp_path.rglob("*"))
-    ran = wiro("batch", "p.csv", "--out", "out", *MODEL, *options.split())
+    ran = wiro("batch", "p.csv", "--out", "out", *MODEL, *shlex.split(options))
     assert ran.code == 2
     assert_one_message(ran.err, OPTIONS[options])
     assert_refused(tmp_path, service, before)
@@ -255,7 +258,7 @@ def test_run_refuses_what_cannot_work(
     ],
 )
 def test_the_emulator_refuses_what_cannot_work(wiro: Wiro, options: str, part: str) -> None:
-    ran = wiro("emulator", *options.split())
+    ran = wiro("emulator", *shlex.split(options))
     assert ran.code == 2
     assert_one_message(ran.err, part)
     assert ran.out == ""

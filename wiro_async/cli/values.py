@@ -89,14 +89,15 @@ def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
     pairs: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition("=")
-        if not equals or not name.strip():
+        name = name.strip()
+        if not equals or not name:
             raise ConfigurationError(
                 f"{option} {text!r} cannot be read: write {option} NAME=VALUE, such as "
                 f"{option} prompt='a lighthouse'"
             )
         if name in pairs:
             raise ConfigurationError(f"{option} gives {name!r} twice; give it once")
-        pairs[name.strip()] = value
+        pairs[name] = value
     return pairs
 
 

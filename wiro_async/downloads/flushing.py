@@ -76,24 +76,22 @@ class Flusher:
         """
         job = _Job(part, path, asyncio.get_running_loop().create_future())
         self._waiting.append(job)
-        if self._work is None:
+        # Not "is None": with an eager task factory the task can be done before it is assigned.
+        if self._work is None or self._work.done():
             self._work = asyncio.create_task(self._flush_all(), name="wiro_async flusher")
         return await finish(job.done)
 
     async def _flush_all(self) -> None:
-        try:
-            while self._waiting:
-                group, self._waiting = self._waiting, []
-                try:
-                    await to_thread.run_sync(_flush, group, self._umask)
-                except Exception as error:  # noqa: BLE001 - of no thread; whoever waits gets it
-                    for job in group:
-                        job.error = job.error or error
-                finally:
-                    for job in group:
-                        job.settle()
-        finally:
-            self._work = None
+        while self._waiting:
+            group, self._waiting = self._waiting, []
+            try:
+                await to_thread.run_sync(_flush, group, self._umask)
+            except Exception as error:  # noqa: BLE001 - of no thread; whoever waits gets it
+                for job in group:
+                    job.error = job.error or error
+            finally:
+                for job in group:
+                    job.settle()
 
 
 def _flush(group: list[_Job], umask: int) -> None:

@@ -5,6 +5,7 @@ The rules of the disk stand in the package's essay; all of this may run in a thr
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -29,6 +30,11 @@ _PART_FLAGS = (
     | getattr(os, "O_BINARY", 0)
 )
 _PART_MODE = 0o600
+# What CIFS, sshfs and other FUSE file systems answer to the flush of a directory that they cannot
+# flush. A disk that fails (EIO) or is full (ENOSPC) says something else, and is heard.
+_NOT_FLUSHED = frozenset(
+    {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.EACCES, errno.EPERM}
+)
 _USUAL_MODE = 0o666
 _STATUS = Path("/proc/self/status")
 _UMASK = re.compile(r"^Umask:\s*([0-7]+)$", re.MULTILINE)
@@ -123,7 +129,8 @@ class PartFile:
         descriptor = self._descriptor
         assert descriptor is not None  # noqa: S101 - it was written
         if hasattr(os, "fchmod"):  # Windows has no such rights
-            os.fchmod(descriptor, _USUAL_MODE & ~umask)
+            with suppress(OSError):  # a mount without rights (S3, CIFS) refuses them harmlessly
+                os.fchmod(descriptor, _USUAL_MODE & ~umask)
         if hasattr(os, "posix_fadvise"):  # Linux begins to write what it is told to forget
             with suppress(OSError):  # it is advice; a disk that fails says so at the flush
                 os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -207,15 +214,22 @@ def holds(path: Path, digest: str) -> bool:
 
 
 def sync_directory(directory: Path) -> None:
-    """Make the names in a directory durable, where the system can (not on Windows)."""
+    """Make the names in a directory durable, where the file system can.
+
+    Windows and some network file systems cannot: there it does nothing.
+
+    Raises:
+        OSError: if the disk fails or is full.
+    """
     try:
         descriptor = os.open(directory, os.O_RDONLY)
-    except PermissionError:
-        return
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _NOT_FLUSHED:
+            raise
 
 
 def remove_parts(directory: Path) -> None:
